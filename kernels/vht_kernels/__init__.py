@@ -1,0 +1,1 @@
+"""Lanes: batched native kernels from scalar JAX functions."""

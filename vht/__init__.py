@@ -1,0 +1,1 @@
+"""vht: patient twins."""
