@@ -1,0 +1,160 @@
+"""Tables: the one kind of array a lane may touch, read and written one entry at a time.
+
+Inside a function given to `lanes` every value is a scalar except tables: rank-1 arrays that belong to one lane (or, with
+``in_axes=None``, are shared by all). They are used only through the four functions here. Each is an ordinary JAX primitive,
+so the same function also runs under `jax.vmap`, `jax.jit` and `jax.jvp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, ArrayLike, Int, Shaped
+
+Scalar = Shaped[ArrayLike, ""]
+
+read_p = Primitive("table_read")
+length_p = Primitive("table_length")
+full_like_p = Primitive("table_full_like")
+write_p = Primitive("table_write")
+
+
+def read(table: Shaped[ArrayLike, "n"], index: Int[ArrayLike, ""]) -> Shaped[Array, ""]:
+    """The entry of a table at an index.
+
+    Args:
+        table: one lane's table, shape ``[n]``.
+        index: which entry; an index below 0 reads the first entry, one past the end the last.
+
+    Returns:
+        The entry; 0 if the table is empty.
+    """
+    return read_p.bind(_as_table(table), _as_index(index))
+
+
+def length(table: Shaped[ArrayLike, "n"]) -> Int[Array, ""]:
+    """The number of entries of a table, int32. A kernel finds it when it runs: other lengths need no other kernel."""
+    return length_p.bind(_as_table(table))
+
+
+def full_like(table: Shaped[ArrayLike, "n"], fill: Scalar, dtype: Any = None) -> Shaped[Array, "n"]:
+    """A new table as long as another one, every entry equal to `fill`.
+
+    Args:
+        table: gives the length, shape ``[n]``.
+        fill: the value of every entry.
+        dtype: of the new table; by default that of `table`.
+    """
+    table = _as_table(table)
+    return full_like_p.bind(table, jnp.asarray(fill, dtype=table.dtype if dtype is None else dtype))
+
+
+def write(table: Shaped[Array, "n"], index: Int[ArrayLike, ""], value: Scalar) -> Shaped[Array, "n"]:
+    """A table with one entry replaced; the old table must not be used afterwards.
+
+    Args:
+        table: made by `full_like`, shape ``[n]``.
+        index: which entry; outside ``0 .. n-1`` nothing is written.
+        value: the new entry, of the table's dtype.
+    """
+    table = _as_table(table)
+    return write_p.bind(table, _as_index(index), jnp.asarray(value, dtype=table.dtype))
+
+
+def _as_table(table: ArrayLike) -> Array:
+    table = jnp.asarray(table)
+    if table.ndim != 1:
+        raise TypeError(f"A table has one axis, but got shape {table.shape}.")
+    return table
+
+
+def _as_index(index: ArrayLike) -> Array:
+    index = jnp.asarray(index)
+    if index.ndim != 0 or not jnp.issubdtype(index.dtype, jnp.integer):
+        raise TypeError(f"A table's index is a whole-number scalar, but got {index.dtype}{list(index.shape)}.")
+    return lax.convert_element_type(index, np.int32)
+
+
+# What the primitives mean, in plain JAX; lanes has its own rules for them.
+def _read(table: Array, index: Array) -> Array:
+    n = table.shape[0]
+    if n == 0:
+        return jnp.zeros((), table.dtype)
+    index = jnp.clip(index, np.int32(0), np.int32(n - 1))
+    return lax.dynamic_index_in_dim(table, index, keepdims=False, allow_negative_indices=False)
+
+
+def _length(table: Array) -> Array:
+    return jnp.asarray(table.shape[0], dtype=np.int32)
+
+
+def _full_like(table: Array, fill: Array) -> Array:
+    return lax.broadcast(fill, table.shape)
+
+
+def _write(table: Array, index: Array, value: Array) -> Array:
+    return table.at[jnp.where(index < 0, np.int32(table.shape[0]), index)].set(value, mode="drop")
+
+
+def _define(primitive: Primitive, meaning: Callable[..., Array]) -> None:
+    def abstract(*avals: Any) -> Any:
+        out = jax.eval_shape(meaning, *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
+        return jax.core.ShapedArray(out.shape, out.dtype)
+
+    def batch(args: Sequence[Array], axes: Sequence[int | None]) -> tuple[Array, int]:
+        return jax.vmap(meaning, in_axes=tuple(axes))(*args), 0
+
+    primitive.def_impl(meaning)
+    primitive.def_abstract_eval(abstract)
+    batching.primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, mlir.lower_fun(meaning, multiple_results=False))
+
+
+for _primitive, _meaning in ((read_p, _read), (length_p, _length), (full_like_p, _full_like), (write_p, _write)):
+    _define(_primitive, _meaning)
+
+
+def _tangent(tangent: Any, like: Array) -> Array:
+    return jnp.zeros_like(like) if type(tangent) is ad.Zero else tangent
+
+
+def _read_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
+    table, index = primals
+    value = read_p.bind(table, index)
+    dot = tangents[0]
+    return value, ad.Zero.from_primal_value(value) if type(dot) is ad.Zero else read_p.bind(dot, index)
+
+
+def _length_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
+    value = length_p.bind(*primals)
+    return value, ad.Zero.from_primal_value(value)
+
+
+def _full_like_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
+    table, fill = primals
+    value = full_like_p.bind(table, fill)
+    dot = tangents[1]
+    return value, ad.Zero.from_primal_value(value) if type(dot) is ad.Zero else full_like_p.bind(table, dot)
+
+
+def _write_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
+    table, index, entry = primals
+    value = write_p.bind(table, index, entry)
+    if type(tangents[0]) is ad.Zero and type(tangents[2]) is ad.Zero:
+        return value, ad.Zero.from_primal_value(value)
+    return value, write_p.bind(_tangent(tangents[0], table), index, _tangent(tangents[2], entry))
+
+
+ad.primitive_jvps[read_p] = _read_jvp
+ad.primitive_jvps[length_p] = _length_jvp
+ad.primitive_jvps[full_like_p] = _full_like_jvp
+ad.primitive_jvps[write_p] = _write_jvp
+
+__all__ = ["full_like", "length", "read", "write"]
