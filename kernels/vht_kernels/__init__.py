@@ -1,5 +1,20 @@
 """Lanes: batched native kernels from scalar JAX functions."""
 
+from typing import TYPE_CHECKING, Any
+
+from vht_kernels.errors import LoweringError
 from vht_kernels.tables import full_like, length, read, write
 
-__all__ = ["full_like", "length", "read", "write"]
+if TYPE_CHECKING:
+    from vht_kernels.batching import Report, lanes
+
+__all__ = ["LoweringError", "Report", "full_like", "lanes", "length", "read", "write"]
+
+
+def __getattr__(name: str) -> Any:
+    # the compiler (and LLVM behind it) is loaded when it is first asked for
+    if name in ("lanes", "Report"):
+        from vht_kernels import batching
+
+        return getattr(batching, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

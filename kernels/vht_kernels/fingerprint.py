@@ -1,0 +1,91 @@
+"""A digest of a jaxpr: equal digests mean equal kernels, in this process and the next."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+from jax.extend import core as jex
+
+from vht_kernels import abi
+from vht_kernels.lower import Argument
+from vht_kernels.rules import RULES
+from vht_kernels.uniform import nested_jaxpr
+
+
+def fingerprint(jaxpr: jex.Jaxpr, arguments: Sequence[Argument], settings: str) -> str:
+    """Digest of a program, how its inputs lie in memory, the settings, and the versions of everything that compiles it.
+
+    The lengths of tables are left out: a kernel reads them when it runs.
+    """
+    digest = hashlib.sha256()
+    for part in (settings, compiler_version(), repr(arguments), _Walk().jaxpr(jaxpr)):
+        digest.update(part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+@functools.cache
+def compiler_version() -> str:
+    """Digest of this package's own source, with the versions of jax and of XLA's interface."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return f"{digest.hexdigest()} jax {jax.__version__} jaxlib {jaxlib.__version__} ffi {abi.version()}"
+
+
+class _Walk:
+    """Sub-jaxprs are shared (a jitted function called twice is one object), so each is digested once."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, str] = {}
+
+    def jaxpr(self, jaxpr: jex.Jaxpr) -> str:
+        found = self.known.get(id(jaxpr))
+        if found is None:
+            found = self.known[id(jaxpr)] = hashlib.sha256("\n".join(self._lines(jaxpr)).encode()).hexdigest()
+        return found
+
+    def _lines(self, jaxpr: jex.Jaxpr) -> list[str]:
+        names: dict[Any, int] = {}
+
+        def name(atom: Any) -> str:
+            if isinstance(atom, jex.Literal):
+                value = np.asarray(atom.val, dtype=atom.aval.dtype)
+                return f"{atom.aval.dtype}:{value.tobytes().hex()}"
+            return str(names.setdefault(atom, len(names)))
+
+        def typed(variable: Any) -> str:
+            aval = variable.aval
+            return f"{name(variable)}:{aval.dtype}{'*' if len(aval.shape) == 1 else aval.shape}"
+
+        lines = [" ".join(map(typed, jaxpr.invars))]
+        for eqn in jaxpr.eqns:
+            outs = " ".join(map(typed, eqn.outvars))
+            lines.append(f"{outs}={eqn.primitive.name}[{self._params(eqn)}]{' '.join(map(name, eqn.invars))}")
+        lines.append(" ".join(map(name, jaxpr.outvars)))
+        return lines
+
+    def _params(self, eqn: Any) -> str:
+        rule = RULES.get(eqn.primitive.name)
+        if rule is not None:
+            return ",".join(f"{p}={eqn.params[p]}" for p in rule.params)
+        p = eqn.params
+        match eqn.primitive.name:
+            case "while":
+                inner, numbers = (p["cond_jaxpr"], p["body_jaxpr"]), (p["cond_nconsts"], p["body_nconsts"])
+            case "scan":
+                inner, numbers = (p["jaxpr"],), (p["length"], p["reverse"], p["num_consts"], p["num_carry"])
+            case "cond":
+                inner, numbers = tuple(p["branches"]), ()
+            case _:
+                nested = nested_jaxpr(eqn)
+                inner, numbers = (() if nested is None else (nested,)), ()
+        consts = [(str(c.dtype), np.asarray(c).tobytes().hex()) for closed in inner for c in closed.consts]
+        return f"{[self.jaxpr(c.jaxpr) for c in inner]}{numbers}{consts}"

@@ -1,0 +1,312 @@
+"""The XLA FFI handler of a kernel, in LLVM IR: what XLA calls, and how the lanes are shared out over the cores.
+
+XLA hands over a call frame; the handler gathers the buffers, asks XLA's own thread pool for helpers, and takes chunks of
+lane groups in turn with them. It never waits for a helper that has not begun: whoever comes late finds no chunk left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vht_kernels import abi
+
+_TEMPLATE = """
+%job = type {{ ptr, ptr, i64, i64, i64, i64, i64, i64 }}
+; buffers, lengths, lanes, groups, chunk, next (atomic), done (atomic), holders (atomic)
+
+declare ptr @malloc(i64)
+declare void @free(ptr)
+declare i32 @sched_yield()
+declare void @{kernel}(ptr, ptr, i64, i64, i64)
+
+@no_memory = private constant [37 x i8] c"lanes: out of memory for a work list\\00"
+
+define private void @{kernel}.work(ptr %job) {{
+entry:
+  %buffers = load ptr, ptr %job
+  %p1 = getelementptr %job, ptr %job, i64 0, i32 1
+  %lengths = load ptr, ptr %p1
+  %p2 = getelementptr %job, ptr %job, i64 0, i32 2
+  %lanes = load i64, ptr %p2
+  %p3 = getelementptr %job, ptr %job, i64 0, i32 3
+  %groups = load i64, ptr %p3
+  %p4 = getelementptr %job, ptr %job, i64 0, i32 4
+  %chunk = load i64, ptr %p4
+  %next = getelementptr %job, ptr %job, i64 0, i32 5
+  %done = getelementptr %job, ptr %job, i64 0, i32 6
+  br label %take
+take:
+  %first = atomicrmw add ptr %next, i64 %chunk acq_rel
+  %some = icmp slt i64 %first, %groups
+  br i1 %some, label %run, label %exit
+run:
+  %end = add i64 %first, %chunk
+  %over = icmp sgt i64 %end, %groups
+  %last = select i1 %over, i64 %groups, i64 %end
+  call void @{kernel}(ptr %buffers, ptr %lengths, i64 %lanes, i64 %first, i64 %last)
+  %count = sub i64 %last, %first
+  %before = atomicrmw add ptr %done, i64 %count acq_rel
+  br label %take
+exit:
+  ret void
+}}
+
+define private void @{kernel}.release(ptr %job) {{
+  %holders = getelementptr %job, ptr %job, i64 0, i32 7
+  %before = atomicrmw sub ptr %holders, i64 1 acq_rel
+  %was_last = icmp eq i64 %before, 1
+  br i1 %was_last, label %drop, label %exit
+drop:
+  call void @free(ptr %job)
+  br label %exit
+exit:
+  ret void
+}}
+
+define private void @{kernel}.help(ptr %job) {{
+  call void @{kernel}.work(ptr %job)
+  call void @{kernel}.release(ptr %job)
+  ret void
+}}
+
+define ptr @{kernel}.handler(ptr %frame) {{
+entry:
+  %p_ext = getelementptr i8, ptr %frame, i64 {frame_ext}
+  %ext = load ptr, ptr %p_ext
+  %has_ext = icmp ne ptr %ext, null
+  br i1 %has_ext, label %asked, label %execute
+asked:
+  %p_type = getelementptr i8, ptr %ext, i64 {ext_type}
+  %type = load i32, ptr %p_type
+  %is_query = icmp eq i32 %type, 1
+  br i1 %is_query, label %describe, label %execute
+describe:
+  %p_meta = getelementptr i8, ptr %ext, i64 {ext_meta}
+  %meta = load ptr, ptr %p_meta
+  %p_major = getelementptr i8, ptr %meta, i64 {meta_major}
+  store i32 {major}, ptr %p_major
+  %p_minor = getelementptr i8, ptr %meta, i64 {meta_minor}
+  store i32 {minor}, ptr %p_minor
+  %p_traits = getelementptr i8, ptr %meta, i64 {meta_traits}
+  store i32 0, ptr %p_traits
+  ret ptr null
+execute:
+  %p_api = getelementptr i8, ptr %frame, i64 {frame_api}
+  %api = load ptr, ptr %p_api
+  %p_ctx = getelementptr i8, ptr %frame, i64 {frame_ctx}
+  %ctx = load ptr, ptr %p_ctx
+  %p_args = getelementptr i8, ptr %frame, i64 {frame_args}
+  %args = load ptr, ptr %p_args
+  %p_rets = getelementptr i8, ptr %frame, i64 {frame_rets}
+  %rets = load ptr, ptr %p_rets
+  %job = call ptr @malloc(i64 {job_bytes})
+  %failed = icmp eq ptr %job, null
+  br i1 %failed, label %refuse, label %prepare
+refuse:
+  %error = alloca [{error_bytes} x i8], align 8
+  call void @llvm.memset.p0.i64(ptr %error, i8 0, i64 {error_bytes}, i1 false)
+  store i64 {error_bytes}, ptr %error
+  %p_message = getelementptr i8, ptr %error, i64 {error_message}
+  store ptr @no_memory, ptr %p_message
+  %p_code = getelementptr i8, ptr %error, i64 {error_code}
+  store i32 8, ptr %p_code
+  %p_create = getelementptr i8, ptr %api, i64 {api_error}
+  %create = load ptr, ptr %p_create
+  %made = call ptr %create(ptr %error)
+  ret ptr %made
+prepare:
+  %buffers = getelementptr i8, ptr %job, i64 64
+  %lengths = getelementptr i8, ptr %job, i64 {lengths_at}
+{gather}
+  %p_r0 = load ptr, ptr %rets
+  %p_dims0 = getelementptr i8, ptr %p_r0, i64 {buffer_dims}
+  %dims0 = load ptr, ptr %p_dims0
+  %lanes = load i64, ptr %dims0
+  %rounded = add i64 %lanes, {width_less_one}
+  %groups = sdiv i64 %rounded, {width}
+  %query = alloca [{threads_bytes} x i8], align 8
+  %count = alloca i64
+  store i64 1, ptr %count
+  call void @llvm.memset.p0.i64(ptr %query, i8 0, i64 {threads_bytes}, i1 false)
+  store i64 {threads_bytes}, ptr %query
+  %q_ctx = getelementptr i8, ptr %query, i64 {threads_ctx}
+  store ptr %ctx, ptr %q_ctx
+  %q_out = getelementptr i8, ptr %query, i64 {threads_out}
+  store ptr %count, ptr %q_out
+  %p_threads = getelementptr i8, ptr %api, i64 {api_threads}
+  %f_threads = load ptr, ptr %p_threads
+  %t_error = call ptr %f_threads(ptr %query)
+  call void @{kernel}.forget(ptr %api, ptr %t_error)
+  %threads = load i64, ptr %count
+  ; eight turns a core even out lanes of unequal work; a chunk is one group at the least
+  %turns = mul i64 %threads, 8
+  %share = sdiv i64 %groups, %turns
+  %tiny = icmp slt i64 %share, 1
+  %chunk = select i1 %tiny, i64 1, i64 %share
+  %spare = sub i64 %threads, 1
+  %others = sub i64 %groups, 1
+  %few = icmp slt i64 %others, %spare
+  %helpers0 = select i1 %few, i64 %others, i64 %spare
+  %none = icmp slt i64 %helpers0, 0
+  %helpers = select i1 %none, i64 0, i64 %helpers0
+  %holders = add i64 %helpers, 1
+  store ptr %buffers, ptr %job
+  %j1 = getelementptr %job, ptr %job, i64 0, i32 1
+  store ptr %lengths, ptr %j1
+  %j2 = getelementptr %job, ptr %job, i64 0, i32 2
+  store i64 %lanes, ptr %j2
+  %j3 = getelementptr %job, ptr %job, i64 0, i32 3
+  store i64 %groups, ptr %j3
+  %j4 = getelementptr %job, ptr %job, i64 0, i32 4
+  store i64 %chunk, ptr %j4
+  %j5 = getelementptr %job, ptr %job, i64 0, i32 5
+  store i64 0, ptr %j5
+  %j6 = getelementptr %job, ptr %job, i64 0, i32 6
+  store i64 0, ptr %j6
+  %j7 = getelementptr %job, ptr %job, i64 0, i32 7
+  store i64 %holders, ptr %j7
+  %call = alloca [{schedule_bytes} x i8], align 8
+  call void @llvm.memset.p0.i64(ptr %call, i8 0, i64 {schedule_bytes}, i1 false)
+  store i64 {schedule_bytes}, ptr %call
+  %c_ctx = getelementptr i8, ptr %call, i64 {schedule_ctx}
+  store ptr %ctx, ptr %c_ctx
+  %c_task = getelementptr i8, ptr %call, i64 {schedule_task}
+  store ptr @{kernel}.help, ptr %c_task
+  %c_data = getelementptr i8, ptr %call, i64 {schedule_data}
+  store ptr %job, ptr %c_data
+  %p_schedule = getelementptr i8, ptr %api, i64 {api_schedule}
+  %f_schedule = load ptr, ptr %p_schedule
+  br label %ask
+ask:
+  %i = phi i64 [ 0, %prepare ], [ %i_next, %asked_one ]
+  %enough = icmp sge i64 %i, %helpers
+  br i1 %enough, label %work, label %ask_one
+ask_one:
+  %s_error = call ptr %f_schedule(ptr %call)
+  %refused = icmp ne ptr %s_error, null
+  br i1 %refused, label %alone, label %asked_one
+alone:
+  ; no pool after all: this helper never comes, so it holds nothing
+  call void @{kernel}.forget(ptr %api, ptr %s_error)
+  call void @{kernel}.release(ptr %job)
+  br label %asked_one
+asked_one:
+  %i_next = add i64 %i, 1
+  br label %ask
+work:
+  call void @{kernel}.work(ptr %job)
+  br label %wait
+wait:
+  %finished = load atomic i64, ptr %j6 acquire, align 8
+  %all = icmp sge i64 %finished, %groups
+  br i1 %all, label %over, label %pause
+pause:
+  %y = call i32 @sched_yield()
+  br label %wait
+over:
+  call void @{kernel}.release(ptr %job)
+  ret ptr null
+}}
+
+define private void @{kernel}.forget(ptr %api, ptr %error) {{
+  %none = icmp eq ptr %error, null
+  br i1 %none, label %exit, label %destroy
+destroy:
+  %args = alloca [24 x i8], align 8
+  call void @llvm.memset.p0.i64(ptr %args, i8 0, i64 24, i1 false)
+  store i64 24, ptr %args
+  %p_error = getelementptr i8, ptr %args, i64 16
+  store ptr %error, ptr %p_error
+  %p_destroy = getelementptr i8, ptr %api, i64 {api_destroy}
+  %f = load ptr, ptr %p_destroy
+  call void %f(ptr %args)
+  br label %exit
+exit:
+  ret void
+}}
+
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+"""
+
+
+def handler_ir(kernel: str, width: int, tables: Sequence[bool], results: int) -> str:
+    """LLVM IR text of ``KERNEL.handler``, an XLA FFI handler that runs the function ``KERNEL`` over all its lanes.
+
+    Args:
+        kernel: name of the function `lower` wrote.
+        width: lanes a group.
+        tables: for each input whether it is a table, whose last axis is then its length.
+        results: number of outputs; the first axis of the first one counts the lanes.
+    """
+    frame, _ = abi.layout("XLA_FFI_CallFrame")
+    args, _ = abi.layout("XLA_FFI_Args")
+    rets, _ = abi.layout("XLA_FFI_Rets")
+    buffer, _ = abi.layout("XLA_FFI_Buffer")
+    api, _ = abi.layout("XLA_FFI_Api")
+    base, _ = abi.layout("XLA_FFI_Extension_Base")
+    extension, _ = abi.layout("XLA_FFI_Metadata_Extension")
+    meta, _ = abi.layout("XLA_FFI_Metadata")
+    numbers, _ = abi.layout("XLA_FFI_Api_Version")
+    threads, threads_bytes = abi.layout("XLA_FFI_ThreadPool_NumThreads_Args")
+    schedule, schedule_bytes = abi.layout("XLA_FFI_ThreadPool_Schedule_Args")
+    error, error_bytes = abi.layout("XLA_FFI_Error_Create_Args")
+    major, minor = abi.version()
+    count = len(tables) + results
+    lines = []
+    for i in range(count):
+        source, place = ("args", i) if i < len(tables) else ("rets", i - len(tables))
+        lines += [
+            f"  %g{i} = getelementptr ptr, ptr %{source}, i64 {place}",
+            f"  %b{i} = load ptr, ptr %g{i}",
+            f"  %pd{i} = getelementptr i8, ptr %b{i}, i64 {buffer['data']}",
+            f"  %d{i} = load ptr, ptr %pd{i}",
+            f"  %o{i} = getelementptr ptr, ptr %buffers, i64 {i}",
+            f"  store ptr %d{i}, ptr %o{i}",
+        ]
+        if i < len(tables) and tables[i]:
+            lines += [
+                f"  %pr{i} = getelementptr i8, ptr %b{i}, i64 {buffer['rank']}",
+                f"  %r{i} = load i64, ptr %pr{i}",
+                f"  %last{i} = sub i64 %r{i}, 1",
+                f"  %ps{i} = getelementptr i8, ptr %b{i}, i64 {buffer['dims']}",
+                f"  %s{i} = load ptr, ptr %ps{i}",
+                f"  %pl{i} = getelementptr i64, ptr %s{i}, i64 %last{i}",
+                f"  %l{i} = load i64, ptr %pl{i}",
+                f"  %ol{i} = getelementptr i64, ptr %lengths, i64 {i}",
+                f"  store i64 %l{i}, ptr %ol{i}",
+            ]
+    return _TEMPLATE.format(
+        kernel=kernel,
+        width=width,
+        width_less_one=width - 1,
+        job_bytes=64 + 8 * (count + len(tables)),
+        lengths_at=64 + 8 * count,
+        gather="\n".join(lines),
+        frame_ext=frame["extension_start"],
+        frame_api=frame["api"],
+        frame_ctx=frame["ctx"],
+        frame_args=frame["args"] + args["args"],
+        frame_rets=frame["rets"] + rets["rets"],
+        buffer_dims=buffer["dims"],
+        ext_type=base["type"],
+        ext_meta=extension["metadata"],
+        meta_major=meta["api_version"] + numbers["major_version"],
+        meta_minor=meta["api_version"] + numbers["minor_version"],
+        meta_traits=meta["traits"],
+        major=major,
+        minor=minor,
+        error_bytes=error_bytes,
+        error_message=error["message"],
+        error_code=error["errc"],
+        api_error=api["XLA_FFI_Error_Create"],
+        api_destroy=api["XLA_FFI_Error_Destroy"],
+        api_threads=api["XLA_FFI_ThreadPool_NumThreads"],
+        api_schedule=api["XLA_FFI_ThreadPool_Schedule"],
+        threads_bytes=threads_bytes,
+        threads_ctx=threads["ctx"],
+        threads_out=threads["num_threads"],
+        schedule_bytes=schedule_bytes,
+        schedule_ctx=schedule["ctx"],
+        schedule_task=schedule["task"],
+        schedule_data=schedule["data"],
+    )
