@@ -22,7 +22,8 @@ from vht_kernels import cache, cpu
 from vht_kernels.errors import LoweringError
 from vht_kernels.fingerprint import fingerprint
 from vht_kernels.handler import handler_ir
-from vht_kernels.lower import Argument, lower
+from vht_kernels.lower import Argument, check, lower
+from vht_kernels.uniform import inner_jaxprs
 
 _PROGRAMS_KEPT = 256
 
@@ -97,7 +98,11 @@ def lanes(fn: Callable[..., Any], *, in_axes: Any = 0, width: int | None = None)
         flat = [jnp.asarray(x) for x in flat]
         shared = _shared(in_axes, args, tree)
         _check_axes(flat, shared)
-        key = (tree, tuple(shared), tuple((x.shape[_lane_axes(s) :], x.dtype.name) for x, s in zip(flat, shared, strict=True)))
+        key = (
+            tree,
+            tuple(shared),
+            tuple((x.shape[_lane_axes(s) :], x.dtype.name) for x, s in zip(flat, shared, strict=True)),
+        )
         found = programs.get(key)
         consts: Sequence[Any] = ()
         if found is None:
@@ -141,7 +146,9 @@ def _check_axes(flat: Sequence[jax.Array], shared: Sequence[bool]) -> None:
     for x, same in zip(flat, shared, strict=True):
         rank = x.ndim - _lane_axes(same)
         if rank < 0:
-            raise ValueError("An argument of lanes is a scalar without a lane axis; give it `in_axes` None to share it.")
+            raise ValueError(
+                "An argument of lanes is a scalar without a lane axis; give it `in_axes` None to share it."
+            )
         if rank > 1:
             raise ValueError(f"A leaf is a scalar or a table (one axis) for each lane, but got shape {x.shape}.")
         if not same:
@@ -155,7 +162,8 @@ def _trace(
     fn: Callable[..., Any], tree: Any, flat: Sequence[jax.Array], shared: Sequence[bool], width: int | None
 ) -> tuple[Program, Any, Sequence[Any]]:
     shapes = [
-        jax.ShapeDtypeStruct(x.shape[_lane_axes(s) :], x.dtype, weak_type=False) for x, s in zip(flat, shared, strict=True)
+        jax.ShapeDtypeStruct(x.shape[_lane_axes(s) :], x.dtype, weak_type=False)
+        for x, s in zip(flat, shared, strict=True)
     ]
     out_tree: Any = None
 
@@ -175,9 +183,8 @@ def _trace(
         if jnp.ndim(x) > 1:
             raise LoweringError(f"the function captures an array of shape {jnp.shape(x)}; pass it as a table instead")
     arguments = [Argument(np.dtype(c.dtype), jnp.ndim(c) == 1, True) for c in consts]
-    arguments += [
-        Argument(np.dtype(x.dtype), len(x.shape) == 1, same) for x, same in zip(shapes, shared, strict=True)
-    ]
+    arguments += [Argument(np.dtype(x.dtype), len(x.shape) == 1, same) for x, same in zip(shapes, shared, strict=True)]
+    check(jaxpr)
     if not jaxpr.outvars:
         raise ValueError("A function for lanes must return something.")
     name = getattr(fn, "__name__", "kernel")
@@ -194,30 +201,19 @@ def _width(jaxpr: jex.Jaxpr) -> int:
     return cpu.host().width(common)
 
 
-def _inner_jaxprs(eqn: Any) -> list[jex.Jaxpr]:
-    found = []
-    for value in eqn.params.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(part, jex.ClosedJaxpr):
-                found.append(part.jaxpr)
-            elif isinstance(part, jex.Jaxpr):
-                found.append(part)
-    return found
-
-
 def _count_types(jaxpr: jex.Jaxpr, counts: collections.Counter[np.dtype], seen: set[int]) -> None:
     if id(jaxpr) in seen:
         return
     seen.add(id(jaxpr))
     for eqn in jaxpr.eqns:
         counts.update(np.dtype(v.aval.dtype) for v in eqn.outvars)
-        for inner in _inner_jaxprs(eqn):
+        for inner in inner_jaxprs(eqn):
             _count_types(inner, counts, seen)
 
 
 def _count(jaxpr: jex.Jaxpr) -> int:
     """Equations of a program with all calls written out."""
-    return sum(sum(_count(inner) for inner in _inner_jaxprs(eqn)) or 1 for eqn in jaxpr.eqns)
+    return sum(sum(_count(inner) for inner in inner_jaxprs(eqn)) or 1 for eqn in jaxpr.eqns)
 
 
 # -------------------------------------------------------------------------------------------------------- compiling
@@ -270,7 +266,9 @@ def _abstract(*avals: Any, program: Program) -> list[Any]:
 def _batch(args: Sequence[Any], axes: Sequence[int | None], *, program: Program) -> tuple[list[Any], list[int]]:
     """A further mapped axis joins the lane axis: every lane of every element is a lane."""
     size = next(x.shape[a] for x, a in zip(args, axes, strict=True) if a is not None)
-    unmapped = [x if a is None else jax.lax.index_in_dim(x, 0, a, keepdims=False) for x, a in zip(args, axes, strict=True)]
+    unmapped = [
+        x if a is None else jax.lax.index_in_dim(x, 0, a, keepdims=False) for x, a in zip(args, axes, strict=True)
+    ]
     count = _lane_count(unmapped, program)
     arguments, joined = [], []
     for x, axis, kind in zip(args, axes, program.arguments, strict=True):

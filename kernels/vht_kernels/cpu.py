@@ -76,7 +76,9 @@ def _prefer_wide_vectors(text: str) -> str:
     # without this LLVM splits 64-byte vectors in two on processors for which it thinks half as wide is the better default
     bits = 8 * host().vector_bytes
     text = re.sub(r"^(define [^\n{]*\))", r"\1 #9999", text, flags=re.M)
-    return f'{text}\nattributes #9999 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}\n'
+    return (
+        f'{text}\nattributes #9999 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}\n'
+    )
 
 
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:

@@ -18,7 +18,7 @@ from llvmlite import ir
 from vht_kernels.emitter import I1, I32, I64, PTR, Emitter, Scope, Table, Value, memory_type, scalar_type, suffix
 from vht_kernels.errors import LoweringError, unsupported
 from vht_kernels.rules import RULES, call_intrinsic, convert, select
-from vht_kernels.uniform import infer_uniform, nested_jaxpr
+from vht_kernels.uniform import infer_uniform, inner_jaxprs, nested_jaxpr
 
 Operand = Value | Table
 INDEX = np.dtype(np.int64)
@@ -207,18 +207,10 @@ class _Lowering:
         rule = RULES.get(name)
         if rule is None:
             inner = nested_jaxpr(eqn)
-            if inner is None:
-                raise unsupported(eqn, "there is no rule for this primitive")
-            consts = [self.e.constant(c, np.dtype(c.dtype)) for c in map(np.asarray, inner.consts)]
-            return self._jaxpr(inner.jaxpr, [*consts, *args])
-        for operand, atom in zip(args, eqn.invars, strict=True):
-            if isinstance(operand, Table) or atom.aval.shape not in ((), None):
-                raise unsupported(eqn, _ARRAY_MESSAGE)
-        for variable in eqn.outvars:
-            if variable.aval.shape != ():
-                raise unsupported(eqn, _ARRAY_MESSAGE)
+            assert inner is not None  # `check` has seen it
+            return self._jaxpr(inner.jaxpr, [*self._constants(inner), *args])
         if len(eqn.outvars) > 1:
-            return args  # device_put of several values
+            return args  # optimization_barrier and device_put of several values
         try:
             return [rule.lower(self.e, eqn, [a for a in args if isinstance(a, Value)])]
         except (TypeError, KeyError) as error:
@@ -431,14 +423,14 @@ class _Lowering:
             here = Value(gather(e.builder, e.spread(place), e.spread(filled)), table.dtype, False, e.level)
         return self._from_memory(here)
 
-    def _gather(
-        self, b: ir.IRBuilder, base: ir.Value, dtype: np.dtype, place: ir.Value, some: ir.Value
-    ) -> ir.Value:
+    def _gather(self, b: ir.IRBuilder, base: ir.Value, dtype: np.dtype, place: ir.Value, some: ir.Value) -> ir.Value:
         element = memory_type(dtype)
         if not isinstance(place.type, ir.VectorType):
             # an empty table has no memory behind it: read the place where its own address is kept instead
             address = b.gep(base, [place], source_etype=element)
-            return b.select(some, b.load(b.select(some, address, self._nothing()), typ=element), ir.Constant(element, 0))
+            return b.select(
+                some, b.load(b.select(some, address, self._nothing()), typ=element), ir.Constant(element, 0)
+            )
         pointers = b.gep(base, [place], source_etype=element)
         # llvmlite gives a vector index a scalar result type; the instruction itself yields a vector of pointers
         vector, addresses = ir.VectorType(element, self.width), ir.VectorType(PTR, self.width)
@@ -583,7 +575,28 @@ class _Lowering:
         self._loop(None, [e.constant(0, INDEX)], [True], more, put)
 
 
-_ARRAY_MESSAGE = "inside lanes every value is a scalar; arrays are tables, used through read, write, length and full_like"
+_ARRAY_MESSAGE = (
+    "inside lanes every value is a scalar; arrays are tables, used through read, write, length and full_like"
+)
+
+
+def check(jaxpr: jex.Jaxpr) -> None:
+    """Look for what lanes has no rule for, before anything is compiled.
+
+    Raises:
+        LoweringError: names the primitive and the line of the user's program.
+    """
+    for eqn in jaxpr.eqns:
+        inner = nested_jaxpr(eqn)
+        if eqn.primitive.name in _STRUCTURED:
+            for part in inner_jaxprs(eqn):
+                check(part)
+        elif inner is not None:
+            check(inner.jaxpr)
+        else:
+            arrays = any(v.aval.shape != () for v in (*eqn.invars, *eqn.outvars))
+            if arrays or eqn.primitive.name not in RULES:
+                raise unsupported(eqn, _ARRAY_MESSAGE if arrays else "there is no rule for this primitive")
 
 
 def element_size(dtype: np.dtype) -> int:
@@ -597,7 +610,25 @@ def _is_cheap(jaxpr: jex.Jaxpr) -> bool:
 
 
 _CHEAP = frozenset(
-    ("add", "sub", "mul", "neg", "max", "min", "abs", "select_n", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not")
+    (
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "max",
+        "min",
+        "abs",
+        "select_n",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "and",
+        "or",
+        "not",
+    )
 )
 
 

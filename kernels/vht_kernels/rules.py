@@ -156,9 +156,7 @@ def _sign(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
     def whole(b: ir.IRBuilder, p: ir.Value) -> ir.Value:
         zero, one = constant(p, 0), constant(p, 1)
         positive = b.select(b.icmp_unsigned("!=", p, zero), one, zero)
-        return (
-            positive if x.dtype.kind == "u" else b.select(b.icmp_signed("<", p, zero), constant(p, -1), positive)
-        )
+        return positive if x.dtype.kind == "u" else b.select(b.icmp_signed("<", p, zero), constant(p, -1), positive)
 
     return e.op("sign", args, x.dtype, whole)
 
@@ -171,11 +169,13 @@ def _extremum(name: str, ordered: str) -> None:
             return e.op(name, args, x.dtype, lambda b, p, q: b.select(getattr(b, compare)(ordered, p, q), p, q))
         if isinstance(x.ir, ir.Constant) and not isinstance(x.ir.type, ir.VectorType):
             x, y = y, x
-        if isinstance(y.ir, ir.Constant) and not isinstance(y.ir.type, ir.VectorType) and y.ir.constant == y.ir.constant:
+        if (
+            isinstance(y.ir, ir.Constant)
+            and not isinstance(y.ir.type, ir.VectorType)
+            and y.ir.constant == y.ir.constant
+        ):
             # against a number one unordered comparison is enough: a NaN in x compares true and is kept
-            return e.op(
-                name, [x, y], x.dtype, lambda b, p, q: b.select(b.fcmp_unordered(ordered, p, q), p, q)
-            )
+            return e.op(name, [x, y], x.dtype, lambda b, p, q: b.select(b.fcmp_unordered(ordered, p, q), p, q))
 
         def both(b: ir.IRBuilder, p: ir.Value, q: ir.Value) -> ir.Value:
             keep = b.or_(b.fcmp_ordered(ordered, p, q), b.fcmp_unordered("uno", p, p))
@@ -366,7 +366,12 @@ def convert(e: Emitter, x: Value, dtype: np.dtype) -> Value:
     old = x.dtype
     if old == dtype:
         return x
-    if isinstance(x.ir, ir.Constant) and x.uniform and (dtype.kind != "f" or old.kind == "f") and dtype.kind == old.kind:
+    if (
+        isinstance(x.ir, ir.Constant)
+        and x.uniform
+        and (dtype.kind != "f" or old.kind == "f")
+        and dtype.kind == old.kind
+    ):
         return e.constant(x.ir.constant, dtype)
     if dtype == np.bool_:
         zero = e.constant(0, old)
@@ -424,5 +429,8 @@ def _same(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
 
 
 # on scalars these change nothing
-for _name in ("copy", "copy_p", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "device_put", "pvary"):
+for _name in (
+    *("copy", "copy_p", "stop_gradient", "device_put", "optimization_barrier", "pvary"),
+    *("broadcast_in_dim", "reshape", "squeeze", "expand_dims"),
+):
     RULES[_name] = Rule(_same)

@@ -23,6 +23,18 @@ def nested_jaxpr(eqn: Any) -> jex.ClosedJaxpr | None:
     return None
 
 
+def inner_jaxprs(eqn: Any) -> list[jex.Jaxpr]:
+    """All jaxprs among an equation's parameters: the bodies of calls, loops and branches."""
+    found = []
+    for value in eqn.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, jex.ClosedJaxpr):
+                found.append(part.jaxpr)
+            elif isinstance(part, jex.Jaxpr):
+                found.append(part)
+    return found
+
+
 def infer_uniform(jaxpr: jex.Jaxpr, inputs: Sequence[bool]) -> list[bool]:
     """Propagate "one number for all lanes" through a jaxpr: a result is uniform if everything it depends on is.
 
