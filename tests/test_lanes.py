@@ -120,8 +120,8 @@ def run(program, floats, ints, inputs):
             case ("while", inner, i):
                 turns = n[i % len(n)] % 6
                 _, fs, ns = lax.while_loop(
-                    lambda c: c[0] < turns,  # noqa: B023
-                    lambda c: (c[0] + 1, *shrunk(inner, c[1], c[2], inputs)),  # noqa: B023
+                    lambda c: c[0] < turns,
+                    lambda c: (c[0] + 1, *shrunk(inner, c[1], c[2], inputs)),
                     (jnp.int32(0), tuple(f), tuple(n)),
                 )
                 f, n = list(fs), list(ns)
@@ -130,7 +130,7 @@ def run(program, floats, ints, inputs):
                     0,
                     turns,
                     lambda _, c: shrunk(inner, c[0], c[1], inputs),
-                    (tuple(f), tuple(n)),  # noqa: B023
+                    (tuple(f), tuple(n)),
                 )
                 f, n = list(fs), list(ns)
             case ("cond", yes, no, k):

@@ -97,14 +97,11 @@ def load_object(code: bytes, function: str) -> int:
     """Put machine code into memory, for the life of the process, and return the address of a function in it.
 
     Raises:
-        ValueError: if the bytes are no object file or hold no such function.
+        ValueError: if the object file holds no such function.
     """
     with _LOCK:
         machine = _machine()
-        try:
-            part = llvm.ObjectFileRef.from_data(code)
-        except Exception as error:
-            raise ValueError("not an object file") from error
+        part = llvm.ObjectFileRef.from_data(code)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(part)
         engine.finalize_object()

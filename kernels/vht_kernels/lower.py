@@ -10,14 +10,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jax.extend import core as jex
 from llvmlite import ir
 
-from vht_kernels.emitter import I1, I32, I64, PTR, Emitter, Scope, Table, Value, memory_type, scalar_type, suffix
+from vht_kernels.emitter import I1, I32, I64, PTR, Emitter, Table, Value, memory_type, suffix
 from vht_kernels.errors import LoweringError, unsupported
-from vht_kernels.rules import RULES, call_intrinsic, convert, select
+from vht_kernels.rules import RULES, convert, select
 from vht_kernels.uniform import infer_uniform, inner_jaxprs, nested_jaxpr
 
 Operand = Value | Table

@@ -26,7 +26,7 @@ full_like_p = Primitive("table_full_like")
 write_p = Primitive("table_write")
 
 
-def read(table: Shaped[ArrayLike, "n"], index: Int[ArrayLike, ""]) -> Shaped[Array, ""]:
+def read(table: Shaped[ArrayLike, n], index: Int[ArrayLike, ""]) -> Shaped[Array, ""]:
     """The entry of a table at an index.
 
     Args:
@@ -39,12 +39,12 @@ def read(table: Shaped[ArrayLike, "n"], index: Int[ArrayLike, ""]) -> Shaped[Arr
     return read_p.bind(_as_table(table), _as_index(index))
 
 
-def length(table: Shaped[ArrayLike, "n"]) -> Int[Array, ""]:
+def length(table: Shaped[ArrayLike, n]) -> Int[Array, ""]:
     """The number of entries of a table, int32. A kernel finds it when it runs: other lengths need no other kernel."""
     return length_p.bind(_as_table(table))
 
 
-def full_like(table: Shaped[ArrayLike, "n"], fill: Scalar, dtype: Any = None) -> Shaped[Array, "n"]:
+def full_like(table: Shaped[ArrayLike, n], fill: Scalar, dtype: Any = None) -> Shaped[Array, n]:
     """A new table as long as another one, every entry equal to `fill`.
 
     Args:
@@ -56,7 +56,7 @@ def full_like(table: Shaped[ArrayLike, "n"], fill: Scalar, dtype: Any = None) ->
     return full_like_p.bind(table, jnp.asarray(fill, dtype=table.dtype if dtype is None else dtype))
 
 
-def write(table: Shaped[Array, "n"], index: Int[ArrayLike, ""], value: Scalar) -> Shaped[Array, "n"]:
+def write(table: Shaped[Array, n], index: Int[ArrayLike, ""], value: Scalar) -> Shaped[Array, n]:
     """A table with one entry replaced; the old table must not be used afterwards.
 
     Args:
