@@ -524,3 +524,26 @@ def test_wrong_axes():
         lanes(lambda x: x, in_axes=1)(np.ones(3))
     with pytest.raises(ValueError, match="got none"):
         lanes(lambda x: x, in_axes=None)(1.0)
+
+
+# ------------------------------------------------------------------------------------------- what the caller may grant
+
+
+def test_reciprocals_cost_at_most_a_rounding():
+    def fn(x, a, b):
+        def body(c):
+            i, s, q = c
+            divisor = jnp.where(s > 0.5, a, b)
+            return i + 1, jnp.abs(s) / divisor + x / a, (s + x) / b
+
+        return lax.while_loop(lambda c: c[0] < 1, body, (np.int32(0), x, x))[1:]
+
+    x, a, b = RNG.normal(size=(3, 200))
+    exact = [(abs(np.longdouble(x)) / np.where(x > 0.5, a, b) + np.longdouble(x) / a), (np.longdouble(x) * 2 / b)]
+    for found, value in zip(lanes(fn, reciprocals=True)(x, a, b), exact, strict=True):
+        scale = np.abs(x / a) + np.abs(x / np.where(x > 0.5, a, b)) + np.abs(np.asarray(value, float))
+        assert np.max(np.abs(found - value) / scale) < 3 * np.finfo(float).eps
+    zero = np.zeros(3)
+    special = lanes(fn, reciprocals=True)(np.array([0.0, 1.0, np.inf]), zero, zero)
+    for p, q in zip(special, jax.vmap(fn)(np.array([0.0, 1.0, np.inf]), zero, zero), strict=True):
+        np.testing.assert_array_equal(p, q)

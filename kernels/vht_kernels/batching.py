@@ -52,6 +52,7 @@ class Program:
     closed: jex.ClosedJaxpr  # without constants: they are inputs
     arguments: tuple[Argument, ...]
     width: int
+    reciprocals: bool
     name: str
 
     @functools.cached_property
@@ -69,7 +70,9 @@ class Report:
     from_disk: bool
 
 
-def lanes(fn: Callable[..., Any], *, in_axes: Any = 0, width: int | None = None) -> Callable[..., Any]:
+def lanes(
+    fn: Callable[..., Any], *, in_axes: Any = 0, width: int | None = None, reciprocals: bool = False
+) -> Callable[..., Any]:
     """Run a function of scalars for many lanes at once, as one native kernel.
 
     ``lanes(fn)`` behaves as ``jax.vmap(fn)``: same arguments, same results, usable inside `jax.jit` and `jax.vmap`. But `fn`
@@ -81,6 +84,8 @@ def lanes(fn: Callable[..., Any], *, in_axes: Any = 0, width: int | None = None)
             `custom_jvp`.
         in_axes: 0 or None for each argument, or a pytree prefix of them, as in `jax.vmap`; None is shared by all lanes.
         width: lanes a step; by default as many as fit one vector register of this processor.
+        reciprocals: let a loop divide by what it does not change through the reciprocal, taken once before the loop:
+            several times faster than a division, and within 1.5 units in the last place of the quotient instead of 0.5.
 
     Returns:
         A function of the same arguments with a leading axis ``[lanes]``; its results have that axis too.
@@ -106,7 +111,7 @@ def lanes(fn: Callable[..., Any], *, in_axes: Any = 0, width: int | None = None)
         found = programs.get(key)
         consts: Sequence[Any] = ()
         if found is None:
-            program, out_tree, consts = _trace(fn, tree, flat, shared, width)
+            program, out_tree, consts = _trace(fn, tree, flat, shared, width, reciprocals)
             if not consts:  # captured values may belong to an outer trace: such a program is used once
                 programs[key] = (program, out_tree)
                 if len(programs) > _PROGRAMS_KEPT:
@@ -120,7 +125,7 @@ def lanes(fn: Callable[..., Any], *, in_axes: Any = 0, width: int | None = None)
         """How the kernel for these arguments was compiled (compiles it if need be)."""
         flat, tree = jax.tree.flatten(args)
         flat = [jnp.asarray(x) for x in flat]
-        program, _, _ = _trace(fn, tree, flat, _shared(in_axes, args, tree), width)
+        program, _, _ = _trace(fn, tree, flat, _shared(in_axes, args, tree), width, reciprocals)
         kernel = program.kernel
         return Report(_count(program.closed.jaxpr), program.width, kernel.seconds, kernel.from_disk)
 
@@ -159,7 +164,12 @@ def _check_axes(flat: Sequence[jax.Array], shared: Sequence[bool]) -> None:
 
 
 def _trace(
-    fn: Callable[..., Any], tree: Any, flat: Sequence[jax.Array], shared: Sequence[bool], width: int | None
+    fn: Callable[..., Any],
+    tree: Any,
+    flat: Sequence[jax.Array],
+    shared: Sequence[bool],
+    width: int | None,
+    reciprocals: bool,
 ) -> tuple[Program, Any, Sequence[Any]]:
     shapes = [
         jax.ShapeDtypeStruct(x.shape[_lane_axes(s) :], x.dtype, weak_type=False)
@@ -188,7 +198,7 @@ def _trace(
     if not jaxpr.outvars:
         raise ValueError("A function for lanes must return something.")
     name = getattr(fn, "__name__", "kernel")
-    program = Program(jex.ClosedJaxpr(jaxpr, ()), tuple(arguments), width or _width(jaxpr), name)
+    program = Program(jex.ClosedJaxpr(jaxpr, ()), tuple(arguments), width or _width(jaxpr), reciprocals, name)
     return program, out_tree, consts
 
 
@@ -221,7 +231,7 @@ def _count(jaxpr: jex.Jaxpr) -> int:
 
 def _compile(program: Program) -> Kernel:
     begin = time.perf_counter()
-    settings = f"{cpu.host().key} width {program.width}"
+    settings = f"{cpu.host().key} width {program.width} reciprocals {program.reciprocals}"
     key = fingerprint(program.closed.jaxpr, program.arguments, settings)
     with _LOCK:
         found = _KERNELS.get(key)
@@ -232,7 +242,7 @@ def _compile(program: Program) -> Kernel:
         if code is not None:
             address, from_disk = cpu.load_object(code, f"{symbol}.handler"), True
         if not address:
-            module = lower(program.closed, program.arguments, program.width, symbol)
+            module = lower(program.closed, program.arguments, program.width, symbol, program.reciprocals)
             tables = [a.table for a in program.arguments]
             handler = handler_ir(symbol, program.width, tables, len(program.closed.jaxpr.outvars))
             code = cpu.compile_object(str(module), handler)
@@ -288,7 +298,7 @@ def _batch(args: Sequence[Any], axes: Sequence[int | None], *, program: Program)
 
 @functools.lru_cache(maxsize=_PROGRAMS_KEPT)
 def _with_arguments(program: Program, arguments: tuple[Argument, ...]) -> Program:
-    return Program(program.closed, arguments, program.width, program.name)
+    return dataclasses.replace(program, arguments=arguments)
 
 
 def _lower_for_cpu(ctx: Any, *operands: Any, program: Program) -> Any:

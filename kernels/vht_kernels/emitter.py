@@ -74,10 +74,12 @@ class Scope:
 class Emitter:
     """Writes one function, `width` lanes at a time (0: one lane, scalar types, as on a GPU)."""
 
-    def __init__(self, module: ir.Module, width: int) -> None:
+    def __init__(self, module: ir.Module, width: int, reciprocals: bool = False) -> None:
         self.module = module
         self.width = width
+        self.reciprocals = reciprocals
         self.scopes: list[Scope] = []
+        self.choices: dict[int, tuple[Value, Value, Value]] = {}  # what a select chose among, by its serial number
 
     # types and constants
     def lanes_of(self, ty: ir.Type) -> ir.Type:
@@ -157,9 +159,7 @@ class Emitter:
             found = self.scopes[depth].known.get(full_key)
             if found is not None:
                 return found
-        here = self.level
-        if any(scope.loop for scope in self.scopes[level + 1 :]):
-            here = level
+        here = level if self._leaves_loop(level) else self.level
         registers = [v.ir if uniform or uniform_in else self.spread(v) for v in operands]
         result = Value(
             emit(self.scopes[here].builder, *registers), dtype, uniform if uniform_out is None else uniform_out, here
@@ -168,6 +168,13 @@ class Emitter:
             result.level = 0
         self.scopes[here].known[full_key] = result
         return result
+
+    def _leaves_loop(self, level: int) -> bool:
+        return any(scope.loop for scope in self.scopes[level + 1 :])
+
+    def is_invariant(self, value: Value) -> bool:
+        """Whether a value stays the same in every turn of the innermost loop."""
+        return self._leaves_loop(value.level)
 
     # masks
     def any(self, mask: ir.Value) -> ir.Value:

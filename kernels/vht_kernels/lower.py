@@ -32,7 +32,9 @@ class Argument:
     shared: bool
 
 
-def lower(closed: jex.ClosedJaxpr, arguments: Sequence[Argument], width: int, name: str) -> ir.Module:
+def lower(
+    closed: jex.ClosedJaxpr, arguments: Sequence[Argument], width: int, name: str, reciprocals: bool = False
+) -> ir.Module:
     """Write a kernel.
 
     Args:
@@ -40,18 +42,19 @@ def lower(closed: jex.ClosedJaxpr, arguments: Sequence[Argument], width: int, na
         arguments: one for each of its inputs.
         width: lanes a step; 0 writes scalar code.
         name: of the function.
+        reciprocals: divide by what a loop does not change through its reciprocal.
 
     Raises:
         LoweringError: if the jaxpr holds something that lanes cannot do.
     """
-    return _Lowering(width, name).run(closed, arguments)
+    return _Lowering(width, name, reciprocals).run(closed, arguments)
 
 
 class _Lowering:
-    def __init__(self, width: int, name: str) -> None:
+    def __init__(self, width: int, name: str, reciprocals: bool) -> None:
         self.module = ir.Module(name=name)
         self.width = width
-        self.e = Emitter(self.module, width)
+        self.e = Emitter(self.module, width, reciprocals)
         signature = ir.FunctionType(ir.VoidType(), [PTR, PTR, I64, I64, I64])
         self.function = ir.Function(self.module, signature, name)
         self.storages: list[ir.AllocaInstr] = []

@@ -2,7 +2,8 @@
 
 A rule gets LLVM values of the same shape (one number for all lanes, or one each) and writes instructions without branches.
 Rounding: only `add`, `sub` and `mul` carry a flag, ``contract``, which lets the machine fuse a product and a sum and so
-drop one rounding; it assumes nothing about NaN, infinity or the sign of zero.
+drop one rounding; it assumes nothing about NaN, infinity or the sign of zero. If the caller grants it, `div` multiplies
+with the reciprocal of a divisor that does not change within the loop: within 1.5 units in the last place instead of 0.5.
 """
 
 from __future__ import annotations
@@ -100,10 +101,24 @@ def _times_one(x: Value, y: Value) -> Value | None:
 
 @_rule("div")
 def _div(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
-    x = args[0]
+    x, y = args
     if is_float(x):
+        reciprocal = _reciprocal(e, y) if e.reciprocals else None
+        if reciprocal is not None:
+            return RULES["mul"].lower(e, eqn, [x, reciprocal])
         return e.op("div", args, x.dtype, lambda b, p, q: b.fdiv(p, q))
     return e.op("div", args, x.dtype, lambda b, p, q: _whole_division(b, p, q, x.dtype, remainder=False))
+
+
+def _reciprocal(e: Emitter, y: Value) -> Value | None:
+    """1 / y computed before the loop, if y (or both values it is chosen from) is known by then."""
+    if e.is_invariant(y):
+        return e.op("div", [e.constant(1, y.dtype), y], y.dtype, lambda b, p, q: b.fdiv(p, q))
+    condition, yes, no = e.choices.get(y.serial, (None, None, None))
+    if condition is None or yes is None or no is None or not (e.is_invariant(yes) and e.is_invariant(no)):
+        return None
+    both = [_reciprocal(e, yes), _reciprocal(e, no)]
+    return None if both[0] is None or both[1] is None else select(e, condition, both[0], both[1])
 
 
 @_rule("rem")
@@ -300,7 +315,9 @@ def select(e: Emitter, condition: Value, yes: Value, no: Value) -> Value:
         return yes
     if isinstance(condition.ir, ir.Constant) and condition.uniform:
         return yes if condition.ir.constant else no
-    return e.op("select", [condition, yes, no], yes.dtype, lambda b, c, p, q: b.select(c, p, q))
+    chosen = e.op("select", [condition, yes, no], yes.dtype, lambda b, c, p, q: b.select(c, p, q))
+    e.choices[chosen.serial] = (condition, yes, no)
+    return chosen
 
 
 # ---------------------------------------------------------------------------------------------------- bits
