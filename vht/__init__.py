@@ -1,1 +1,40 @@
-"""vht: patient twins."""
+"""vht: patient twins. Organs as differential equations, fitted to one person's measurements, a whole cohort at a time."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vht.calibrate import Calibration, LevenbergMarquardt, Problem
+    from vht.model import Organ, Twins
+    from vht.solve import Doses, Schedule, Signal, Status, Trajectory, Tsit5, simulate
+
+__version__ = "0.1.0"
+
+# Loaded when first used, so that `import vht` (and `vht --help`) costs nothing.
+_HOME = {
+    "Calibration": "vht.calibrate",
+    "Doses": "vht.solve",
+    "LevenbergMarquardt": "vht.calibrate",
+    "Organ": "vht.model",
+    "Problem": "vht.calibrate",
+    "Schedule": "vht.solve",
+    "Signal": "vht.solve",
+    "Status": "vht.solve",
+    "Trajectory": "vht.solve",
+    "Tsit5": "vht.solve",
+    "Twins": "vht.model",
+    "simulate": "vht.solve",
+}
+
+__all__ = sorted([*_HOME, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
