@@ -1,0 +1,88 @@
+"""How to solve: frozen settings, checked when they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Precision = Literal["float64", "float32"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tsit5:
+    """Tsitouras' explicit Runge-Kutta pair of orders 5 and 4, with adaptive steps and dense output of order 4.
+
+    The error test holds every state, and every sensitivity where a Jacobian is asked for, to
+    ``atol + rtol * |value|`` in the root mean square; the sensitivities to one quantity are tested after multiplication
+    with that quantity's size, so that they have the states' units.
+
+    Attributes:
+        rtol: relative tolerance of one step.
+        atol: absolute tolerance of one step, in each state's unit.
+        max_steps: steps (tried, not only accepted) after which a twin ends as ``max_steps``.
+        step: if given, take steps of this size (shorter ones to land on events and on the end) without error test.
+        first_step: if given, the first step is no larger; it is estimated otherwise (Hairer, Norsett, Wanner I, II.4).
+        dtype: what the states are computed in. Time is kept in float64 always. With "float32", tolerances below about
+            1e-5 are out of reach and end as ``step_too_small`` or ``max_steps``.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    max_steps: int = 100_000
+    step: float | None = None
+    first_step: float | None = None
+    dtype: Precision = "float64"
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        for name in ("step", "first_step"):
+            value = getattr(self, name)
+            if value is not None and not (0.0 < value < math.inf):
+                raise ValueError(f"`{name}` must be a positive number, but got {value}.")
+        if self.step is not None and self.first_step is not None:
+            raise ValueError("`first_step` belongs to adaptive steps, but got a fixed `step` as well.")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Diffrax:
+    """A solver of diffrax; runs on the `xla` backend only.
+
+    Attributes:
+        solver: an instance of a diffrax solver, such as ``diffrax.Kvaerno5()``; by default ``diffrax.Tsit5()``.
+        rtol: relative tolerance of one step.
+        atol: absolute tolerance of one step, in each state's unit.
+        max_steps: steps between two events after which a twin ends as ``max_steps``.
+        controller: settings handed on to ``diffrax.PIDController``, such as ``{"pcoeff": 0.4, "icoeff": 1.0}``.
+        dtype: what everything, time included, is computed in.
+    """
+
+    solver: Any = None
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    max_steps: int = 100_000
+    controller: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    dtype: Precision = "float64"
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+
+
+Method = Tsit5 | Diffrax
+
+
+def _check_common(method: Tsit5 | Diffrax) -> None:
+    for name in ("rtol", "atol"):
+        value = getattr(method, name)
+        if not (0.0 <= value < math.inf):
+            raise ValueError(f"`{name}` must be zero or a positive number, but got {value}.")
+    if method.rtol == 0.0 and method.atol == 0.0:
+        raise ValueError("`rtol` and `atol` cannot both be zero.")
+    if method.max_steps < 1:
+        raise ValueError(f"`max_steps` must be at least 1, but got {method.max_steps}.")
+    if method.dtype not in ("float64", "float32"):
+        raise ValueError(f'`dtype` must be "float64" or "float32", but got {method.dtype!r}.')

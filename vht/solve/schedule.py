@@ -1,0 +1,199 @@
+"""What happens to a twin from outside: doses, infusions and measured inputs, as data.
+
+A schedule is merged, per twin, into one list of events in order of time. An event says what each scheduled input is from
+then on (a value and a slope) and which amount enters at that instant, so that the solve only walks down the list.
+Everything here is plain JAX: the derivative of an event list with respect to times, amounts and durations is `jax.jvp` of
+`event_list`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
+
+Interpolation = Literal["linear", "hold"]
+
+
+class Doses(eqx.Module):
+    """Amounts given into one input port, at once or as infusions.
+
+    An amount has the port's unit multiplied by time (mg into a port in mg/h). It arrives at `time` plus the port's lag
+    parameter, if the port has one.
+
+    Attributes:
+        time: when each dose is given, ``[doses]`` for all twins alike or ``[twins, doses]``; +inf fills up short rows.
+        amount: how much, same shape.
+        duration: over how long, same shape; 0 is a bolus. None means that every dose is a bolus.
+    """
+
+    time: Shaped[ArrayLike, "*twins doses"]
+    amount: Shaped[ArrayLike, "*twins doses"]
+    duration: Shaped[ArrayLike, "*twins doses"] | None = None
+
+
+class Signal(eqx.Module):
+    """Measured values that an input port follows; the first and the last value are held before and after.
+
+    Attributes:
+        time: of each value, ``[values]`` or ``[twins, values]``; +inf fills up short rows.
+        value: in the port's unit, same shape.
+        interpolation: "linear" between values, or "hold" each value until the next. Two values at one time are a jump.
+    """
+
+    time: Shaped[ArrayLike, "*twins values"]
+    value: Shaped[ArrayLike, "*twins values"]
+    interpolation: Interpolation = eqx.field(static=True, default="linear")
+
+    def __check_init__(self) -> None:
+        if self.interpolation not in ("linear", "hold"):
+            raise ValueError(f'`interpolation` must be "linear" or "hold", but got {self.interpolation!r}.')
+
+
+class Schedule(eqx.Module):
+    """Doses and measured inputs by the name of the input port. A port may have both: they add up.
+
+    A bolus before the start of a solve is part of the past that made the initial state, and does nothing. Infusions that
+    still run and values that still hold at the start act from the start on. A bolus at the start is given after the
+    initial state is saved: a solve cut in two gives the same as one.
+
+    Attributes:
+        doses: by port.
+        signals: by port.
+    """
+
+    doses: Mapping[str, Doses] = eqx.field(default_factory=dict)
+    signals: Mapping[str, Signal] = eqx.field(default_factory=dict)
+
+
+class Events(NamedTuple):
+    """One twin's merged schedule.
+
+    Attributes:
+        first: index of the first event at or after the start.
+        time: of each event, nondecreasing; +inf where there is none.
+        amounts: by port, what enters at once at each event.
+        values: by port, the input from each event on.
+        slopes: by port with a linear signal, how the input changes per time from each event on.
+        start_values: by port, the input at the start, before events at that very time.
+        start_slopes: by port with a linear signal, its slope there.
+    """
+
+    first: Int[Array, ""]
+    time: Float[Array, " events"]
+    amounts: dict[str, Float[Array, " events"]]
+    values: dict[str, Float[Array, " events"]]
+    slopes: dict[str, Float[Array, " events"]]
+    start_values: dict[str, Float[Array, ""]]
+    start_slopes: dict[str, Float[Array, ""]]
+
+
+def event_list(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: Float[Array, ""]) -> Events | None:
+    """Merge one twin's schedule into its list of events.
+
+    Args:
+        schedule: with arrays of one axis, one twin's.
+        lags: by port, what delays its doses.
+        start: time from which events count.
+
+    Returns:
+        The events, or None if nothing is scheduled.
+    """
+    arrivals = {port: jnp.asarray(doses.time) + lags.get(port, 0.0) for port, doses in schedule.doses.items()}
+    signals = {port: _sorted_signal(signal) for port, signal in schedule.signals.items()}
+    # Streams: what can happen, kind by kind. Stable sorting keeps this order among events at one time.
+    streams: dict[tuple[str, str], Float[Array, " n"]] = {}
+    for port, signal in signals.items():
+        streams["signal", port] = signal.time
+    for port, doses in schedule.doses.items():
+        streams["dose", port] = arrivals[port]
+        if doses.duration is not None:
+            duration = jnp.asarray(doses.duration)
+            streams["end", port] = jnp.where(duration > 0.0, arrivals[port] + duration, jnp.inf)
+    if not streams:
+        return None
+    times = jnp.concatenate(list(streams.values()))
+    order = jnp.argsort(times, stable=True)
+    time = times[order]
+    # A time that is not a number (an impossible lag) would sort to the end and never happen: let the twin fail instead
+    time = jnp.where(jnp.isnan(times).any(), jnp.nan, time)
+    first = jnp.sum(time < start, dtype=np.int32)
+
+    offsets = np.cumsum([0, *(len(s) for s in streams.values())])
+    source = {key: order - offset for key, offset in zip(streams, offsets[:-1], strict=True)}
+    mine = {key: (index >= 0) & (index < len(streams[key])) for key, index in source.items()}
+
+    amounts, values, slopes, start_values, start_slopes = {}, {}, {}, {}, {}
+    for port, doses in schedule.doses.items():
+        amount = jnp.asarray(doses.amount)
+        bolus = amount
+        if doses.duration is not None:
+            duration = jnp.asarray(doses.duration)
+            infused = duration > 0.0
+            bolus = jnp.where(infused, 0.0, amount)
+            rate = jnp.where(infused, amount / jnp.where(infused, duration, 1.0), 0.0)
+            begins = _entries(rate, source["dose", port], mine["dose", port])
+            ends = _entries(rate, source["end", port], mine["end", port])
+            running = _entries(infused, source["dose", port], mine["dose", port]).astype(np.int32)
+            running = jnp.cumsum(running - _entries(infused, source["end", port], mine["end", port]).astype(np.int32))
+            # exactly zero again when nothing runs any more, whatever the rounding of the sum
+            total = jnp.where(running > 0, jnp.cumsum(begins - ends), 0.0)
+            values[port] = total
+            start_values[port] = _before(total, first, jnp.zeros_like(total[:1])[0])
+        amounts[port] = _entries(bolus, source["dose", port], mine["dose", port])
+    for port, signal in signals.items():
+        held = lax.cummax(jnp.where(mine["signal", port], source["signal", port], -1))
+        value, slope = _signal_at(signal, held, time)
+        last = _before(held, first, jnp.full((), -1, held.dtype))
+        start_value, start_slope = _signal_at(signal, last, start)
+        values[port] = values.get(port, 0.0) + value
+        start_values[port] = start_values.get(port, 0.0) + start_value
+        if signal.interpolation == "linear":
+            slopes[port], start_slopes[port] = slope, start_slope
+    return Events(first, time, amounts, values, slopes, start_values, start_slopes)
+
+
+def _sorted_signal(signal: Signal) -> Signal:
+    time, value = jnp.asarray(signal.time), jnp.asarray(signal.value)
+    order = jnp.argsort(time, stable=True)
+    return Signal(time[order], value[order], signal.interpolation)
+
+
+def _entries(table: Array, index: Int[Array, " events"], mine: Array) -> Array:
+    """The stream's entry at each of its events, 0 (or False) at the events of others."""
+    if table.shape[0] == 0:
+        return jnp.zeros(index.shape, table.dtype)
+    picked = table[jnp.clip(index, 0, table.shape[0] - 1)]
+    return jnp.where(mine, picked, jnp.zeros_like(picked))
+
+
+def _before(after: Array, first: Int[Array, ""], base: Array) -> Array:
+    """What held before event `first`: the entry of the event before it, or the base if there is none."""
+    if after.shape[0] == 0:
+        return base
+    return jnp.where(first > 0, after[jnp.maximum(first - 1, 0)], base)
+
+
+def _signal_at(signal: Signal, index: Int[Array, "*n"], time: Float[Array, "*n"]) -> tuple[Array, Array]:
+    """Value and slope at a time while the knot `index` is the last one passed (-1: none yet)."""
+    knots, values = jnp.asarray(signal.time), jnp.asarray(signal.value)
+    if knots.shape[0] == 0:
+        missing = jnp.full(jnp.shape(index), jnp.nan)
+        return missing, missing
+    # a row of fill alone measured nothing: no value, rather than whatever the fill holds
+    values = jnp.where(jnp.isinf(knots[0]), jnp.nan, values)
+    here = jnp.maximum(index, 0)
+    value = values[here]
+    if signal.interpolation == "hold":
+        return value, jnp.zeros_like(value)
+    following = jnp.minimum(here + 1, knots.shape[0] - 1)
+    gap = knots[following] - knots[here]
+    rising = (index >= 0) & (gap > 0.0) & (gap < jnp.inf)
+    slope = jnp.where(rising, (values[following] - value) / jnp.where(rising, gap, 1.0), 0.0)
+    elapsed = jnp.where(rising & (time < jnp.inf), time - knots[here], 0.0)
+    return value + slope * elapsed, slope

@@ -1,0 +1,41 @@
+"""How each twin's solve ended, and what its user can do about it."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Status(enum.IntEnum):
+    """The end of one twin's solve; the code is what results hold, `label` and `message` are for people."""
+
+    OK = 0
+    MAX_STEPS = 1
+    STEP_TOO_SMALL = 2
+    NON_FINITE = 3
+
+    @property
+    def label(self) -> str:
+        """The name used in tables: ``ok``, ``max_steps``, ``step_too_small``, ``non_finite``."""
+        return self.name.lower()
+
+    @property
+    def message(self) -> str:
+        """What happened and what to try."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.OK: "The solve reached the last time.",
+    Status.MAX_STEPS: (
+        "The budget of steps was spent before the last time: try a larger `max_steps`, a looser `rtol`, or parameters "
+        "that make the system less stiff."
+    ),
+    Status.STEP_TOO_SMALL: (
+        "The error test asked for steps below the resolution of time: try a looser `rtol` and a larger `atol`, "
+        'dtype="float64" if this was a float32 solve, or parameters that make the system less stiff.'
+    ),
+    Status.NON_FINITE: (
+        "The states, their rates or their sensitivities became NaN or infinite and smaller steps did not help: look at "
+        "this twin's parameters, initial state and schedule for impossible values."
+    ),
+}

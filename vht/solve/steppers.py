@@ -1,0 +1,108 @@
+"""One step of an explicit Runge-Kutta method, on scalars.
+
+A system is a tuple of scalars here, whatever they mean: the loop puts sensitivities behind the states. Every sum is
+written out with the zero coefficients left out, so that a step becomes straight-line code with no array in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jaxtyping import Array, Float
+
+Scalar = Float[Array, ""]
+State = tuple[Scalar, ...]
+# (fraction of the step gone by, states there) -> rates
+Rates = Callable[[float, State], State]
+
+# Ch. Tsitouras, Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption,
+# Comput. Math. Appl. 62 (2011) 770-775, doi 10.1016/j.camwa.2011.06.002
+NODES = (0.0, 0.161, 0.327, 0.9, 0.9800255409045097, 1.0, 1.0)
+WEIGHTS = (
+    (0.161,),
+    (-0.008480655492356989, 0.335480655492357),
+    (2.8971530571054935, -6.359448489975075, 4.3622954328695815),
+    (5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525),
+    (5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383),
+    (
+        0.09646076681806523,
+        0.01,
+        0.4798896504144996,
+        1.379008574103742,
+        -3.2900695154360807,
+        2.324710524099774,
+    ),
+)
+# weights of the fifth-order solution minus those of the embedded fourth-order one
+ERROR = (
+    0.0017800110522257714,
+    0.0008164344596567469,
+    -0.007880878010261995,
+    0.1447110071732629,
+    -0.5823571654525552,
+    0.45808210592918697,
+    -1.0 / 66.0,
+)
+ORDER = 5
+
+
+def tsit5_step(rates: Rates, h: Scalar, x: State, k1: State) -> tuple[State, State, tuple[State, ...]]:
+    """One step of Tsitouras' method.
+
+    Args:
+        rates: the rates at a fraction of the step and a state.
+        h: size of the step, in the dtype of the states.
+        x: the states at its beginning.
+        k1: the rates there.
+
+    Returns:
+        The states at the end, the estimate of their error, and the seven stages' rates; the last stage's are those at
+        the end of the step, the first of the next one.
+    """
+    stages = [k1]
+    for node, weights in zip(NODES[1:-1], WEIGHTS[:-1], strict=True):
+        scaled = [h * w for w in weights]
+        # from the state outwards: each term is one fused multiply-add
+        stages.append(rates(node, tuple(_accumulate(xi, scaled, ki) for xi, *ki in zip(x, *stages, strict=True))))
+    scaled = [h * w for w in WEIGHTS[-1]]
+    # here the increment is summed first: its rounding is what stays in the solution
+    end = tuple(xi + _increment(scaled, ki) for xi, *ki in zip(x, *stages, strict=True))
+    stages.append(rates(NODES[-1], end))
+    scaled = [h * w for w in ERROR]
+    error = tuple(_increment(scaled, ki) for ki in zip(*stages, strict=True))
+    return end, error, tuple(stages)
+
+
+def tsit5_dense(theta: Scalar, h: Scalar, x: State, stages: Sequence[State]) -> State:
+    """The states inside a step by Tsitouras' free interpolant, of order 4.
+
+    Args:
+        theta: fraction of the step, 0 at its beginning and 1 at its end.
+        h: size of the step.
+        x: the states at its beginning.
+        stages: as `tsit5_step` returned them.
+    """
+    square = theta * theta
+    first = -1.0530884977290216 * (theta - 1.3299890189751412) * (square - 1.4364028541716351 * theta + 0.7139816917074209)
+    # all but the first weight hold theta squared: sum those terms first
+    weights = (
+        0.1017 * (square - 2.1966568338249754 * theta + 1.2949852507374631),
+        2.490627285651252793 * (square - 2.38535645472061657 * theta + 1.57803468208092486),
+        -16.54810288924490272 * ((theta - 1.21712927295533244) * (theta - 0.61620406037800089)),
+        47.37952196281928122 * ((theta - 1.203071208372362603) * (theta - 0.658047292653547382)),
+        -34.87065786149660974 * ((theta - 1.2) * (theta - 2.0 / 3.0)),
+        2.5 * ((theta - 1.0) * (theta - 0.6)),
+    )
+    linear, quadratic = h * theta, h * square
+    scaled = [linear * first, *(quadratic * w for w in weights)]
+    return tuple(xi + _increment(scaled, ki) for xi, *ki in zip(x, *stages, strict=True))
+
+
+def _accumulate(start: Scalar, weights: Sequence[Scalar], terms: Sequence[Scalar]) -> Scalar:
+    for weight, term in zip(weights, terms, strict=True):
+        start = start + weight * term
+    return start
+
+
+def _increment(weights: Sequence[Scalar], terms: Sequence[Scalar]) -> Scalar:
+    return _accumulate(weights[0] * terms[0], weights[1:], terms[1:])

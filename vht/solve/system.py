@@ -1,0 +1,120 @@
+"""A model as the solver sees it: functions of named scalars, and their derivatives in one direction."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from vht.model import Organ, initial_state, inputs, outputs, parameters, states, with_parameters
+
+Scalar = Float[Array, ""]
+Values = tuple[Scalar, ...]
+Named = Mapping[str, Scalar]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class System:
+    """The functions of one model. Two systems are equal if they have the same structure, whatever the parameters.
+
+    Attributes:
+        model: gives the structure; its parameters' values are not used.
+        parameters: their names.
+        states: their names, in the order of every tuple of states.
+        inputs: their names.
+        outputs: their names.
+    """
+
+    model: Organ
+    parameters: tuple[str, ...]
+    states: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @functools.cached_property
+    def _key(self) -> Any:
+        leaves, structure = jax.tree.flatten(self.model)
+        return structure, tuple(leaves), self.parameters, self.states
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, System) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def _body(self, p: Named) -> Organ:
+        return with_parameters(self.model, dict(p))
+
+    def _arguments(self, x: Values, u: Named) -> tuple[Any, Any]:
+        # an input that nothing drives is at rest
+        driven = {name: u.get(name, 0.0) for name in self.inputs}
+        return self.model.State(**dict(zip(self.states, x, strict=True))), self.model.In(**driven)
+
+    @functools.cached_property
+    def rates(self) -> Callable[[Scalar, Named, Values, Named], Values]:
+        """``(t, parameters, states, inputs) -> rates``; inputs that are left out are 0."""
+
+        @jax.jit
+        def rates(t: Scalar, p: Named, x: Values, u: Named) -> Values:
+            result = self._body(p).rates(t, *self._arguments(x, u))
+            return tuple(_like(getattr(result, name), old) for name, old in zip(self.states, x, strict=True))
+
+        return rates
+
+    def observer(self, names: tuple[str, ...]) -> Callable[[Scalar, Named, Values, Named], Values]:
+        """``(t, parameters, states, inputs) -> values`` of the states and outputs named."""
+
+        @jax.jit
+        def observe(t: Scalar, p: Named, x: Values, u: Named) -> Values:
+            found = dict(zip(self.states, x, strict=True))
+            if not set(names) <= set(found):
+                result = self._body(p).outputs(t, *self._arguments(x, u))
+                found |= {name: _like(getattr(result, name), x[0]) for name in self.outputs}
+            return tuple(found[name] for name in names)
+
+        return observe
+
+    @functools.cached_property
+    def initial(self) -> Callable[[Named, Named], Values]:
+        """``(parameters, given) -> states`` at the start: the model's own, but for those given."""
+
+        @jax.jit
+        def initial(p: Named, given: Named) -> Values:
+            own = initial_state(self._body(p))
+            like = next(iter(p.values())) if p else next(iter(given.values()), jnp.zeros(()))
+            return tuple(given[name] if name in given else _like(getattr(own, name), like) for name in self.states)
+
+        return initial
+
+    @functools.cached_property
+    def jump(self) -> Callable[[Scalar, Named, Values, Named, Named], Values]:
+        """``(t, parameters, states, inputs, amounts) -> states`` after amounts entered through inputs at once."""
+
+        @jax.jit
+        def jump(t: Scalar, p: Named, x: Values, u: Named, amounts: Named) -> Values:
+            at = {name: u.get(name, jnp.zeros_like(amount)) for name, amount in amounts.items()}
+            _, change = jax.jvp(lambda dosed: self.rates(t, p, x, {**u, **dosed}), (at,), (dict(amounts),))
+            return tuple(old + more for old, more in zip(x, change, strict=True))
+
+        return jump
+
+
+def _like(value: Any, like: Scalar) -> Scalar:
+    return jnp.asarray(value, dtype=jnp.result_type(like))
+
+
+def system_of(model: Organ) -> System:
+    """The functions of a model; its parameters' values are forgotten."""
+    names = tuple(parameters(model))
+    return System(
+        model=with_parameters(model, dict.fromkeys(names, 0.0)),
+        parameters=names,
+        states=tuple(states(model)),
+        inputs=tuple(inputs(model)),
+        outputs=tuple(outputs(model)),
+    )
