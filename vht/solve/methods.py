@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import jax
+
 Precision = Literal["float64", "float32"]
 
 
@@ -47,6 +49,10 @@ class Tsit5:
         if self.step is not None and self.first_step is not None:
             raise ValueError("`first_step` belongs to adaptive steps, but got a fixed `step` as well.")
 
+    def program(self) -> Tsit5:
+        """The settings that need another program; to this package's own loop the others are numbers."""
+        return Tsit5(step=None if self.step is None else 1.0, dtype=self.dtype)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diffrax:
@@ -70,6 +76,18 @@ class Diffrax:
 
     def __post_init__(self) -> None:
         _check_common(self)
+
+    @property
+    def _key(self) -> Any:
+        leaves, structure = jax.tree.flatten(self.solver)
+        settings = (self.rtol, self.atol, self.max_steps, self.dtype, repr(sorted(self.controller.items())))
+        return structure, tuple(map(repr, leaves)), settings
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Diffrax) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 Method = Tsit5 | Diffrax

@@ -56,6 +56,24 @@ class Given(NamedTuple):
     atol: Array
     max_steps: Array
 
+    def ranks(self) -> Given:
+        """The number of axes that each leaf has when all twins share it."""
+        return Given(
+            parameters=jax.tree.map(lambda _: 0, self.parameters),
+            initial=jax.tree.map(lambda _: 0, self.initial),
+            start=0,  # type: ignore[arg-type]
+            times=1,  # type: ignore[arg-type]
+            schedule=jax.tree.map(lambda _: 1, self.schedule),
+            step=0,  # type: ignore[arg-type]
+            rtol=0,  # type: ignore[arg-type]
+            atol=0,  # type: ignore[arg-type]
+            max_steps=0,  # type: ignore[arg-type]
+        )
+
+    def rows(self, index: np.ndarray) -> Given:
+        """The same for some of the twins."""
+        return jax.tree.map(lambda leaf, rank: leaf[index] if np.ndim(leaf) > rank else leaf, self, self.ranks())
+
 
 class Results(NamedTuple):
     """What a solve gives for a cohort.
@@ -268,7 +286,7 @@ def solve(plan: Plan, given: Given, directions: tuple[Direction, ...] = (), time
             f"A solve gives at most {MOST_DIRECTIONS} columns of a Jacobian, but {len(directions)} were asked for: "
             "differentiate with respect to fewer entries of the schedule at a time."
         )
-    given = jax.tree.map(jnp.asarray, given)
+    given = _with_initial(plan, jax.tree.map(jnp.asarray, given), directions)
     solved: list[Solved] = []
     found: dict[Direction, dict[str, Array]] = {}
     for group in _groups(plan, given, directions):
@@ -281,6 +299,17 @@ def solve(plan: Plan, given: Given, directions: tuple[Direction, ...] = (), time
     results = Results(dict(zip(plan.observed, first.values, strict=True)), first.status, first.steps, first.rejected)
     rates_by_name = dict(zip(plan.observed, first.time_rates, strict=True)) if time_rates else {}
     return results, Jacobian(tuple(found[d] for d in directions), rates_by_name)
+
+
+def _with_initial(plan: Plan, given: Given, directions: Sequence[Direction]) -> Given:
+    """Write out the model's own initial values of the states whose initial value a direction moves."""
+    missing = {d.name for d in directions if d.kind == "initial"} - set(given.initial)
+    if not missing:
+        return given
+    axes = tuple(jax.tree.map(lambda leaf: _axis(leaf, 0), columns) for columns in (given.parameters, given.initial))
+    values, _ = _over_twins(plan.system.initial, axes, given.parameters, given.initial)
+    own = {name: value for name, value in zip(plan.system.states, values, strict=True) if name in missing}
+    return given._replace(initial={**given.initial, **own})
 
 
 def _groups(plan: Plan, given: Given, directions: Sequence[Direction]) -> list[list[Direction | None]]:

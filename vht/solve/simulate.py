@@ -1,0 +1,217 @@
+"""`simulate`: the one entry. Turns what a user gives into numbers, checks them, and solves."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Shaped
+from vht_kernels import LoweringError
+
+from vht.model import Organ, Twins
+from vht.solve.methods import Diffrax, Method, Tsit5
+from vht.solve.plan import Given, Plan, Results, solve, solve_cohort
+from vht.solve.request import Columns, Request
+from vht.solve.schedule import Schedule
+from vht.solve.sensitivity import Direction
+from vht.solve.system import System
+from vht.solve.trajectory import Trajectory
+
+Backend = Literal["auto", "lanes", "xla"]
+# twins in one kernel call when somebody watches the progress
+SLICE = 4096
+
+
+def simulate(
+    model: Organ,
+    times: Shaped[ArrayLike, "*twins saves"],
+    *,
+    twins: Twins | Columns | None = None,
+    initial: Columns | None = None,
+    start: Shaped[ArrayLike, "*twins"] = 0.0,
+    schedule: Schedule | None = None,
+    observe: Sequence[str] | None = None,
+    method: Method = Tsit5(),
+    backend: Backend = "auto",
+    slice_size: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Trajectory:
+    """Solve a model for a cohort of twins.
+
+    Works under `jax.jit` and `jax.vmap`, and has first derivatives, forward and reverse, with respect to parameters,
+    initial values, start, times of saves and everything in the schedule. Sensitivities are then part of the error test.
+
+    Args:
+        model: one twin's equations; its parameters hold for every twin that has no column of its own.
+        times: when to save, nondecreasing and not before `start`: ``[saves]`` for all, or ``[twins, saves]``, short rows
+            filled up with +inf. In the model's unit of time, on each twin's own clock.
+        twins: parameters that differ, by name; ``[twins]`` or a scalar each.
+        initial: initial values by state, ``[twins]`` or a scalar each; the model's own for the others.
+        start: time of the initial state, ``[twins]`` or a scalar.
+        schedule: doses and measured inputs. A save at the very time of an event gives the value before it.
+        observe: states and outputs to save; by default all.
+        method: how to solve.
+        backend: "lanes" for this package's kernels, "xla" for diffrax, "auto" for lanes unless the model uses
+            something that they cannot compile, which a warning then says.
+        slice_size: solve so many twins at a time, to bound memory and to be interruptible; not under a transformation.
+        progress: called with the twins done and their total after each slice.
+
+    Returns:
+        Values and status per twin. A failed twin holds NaN from its failure on.
+
+    Raises:
+        ModelError: an unknown parameter, state, input or observable; an input that needs a signal and has none.
+        ValueError: shapes that do not fit; times out of order; a backend that does not run the method.
+    """
+    request = Request.of(model, times, twins, initial, start, schedule, observe, method)
+    request.check()
+    results, used = _run(_solve_values, request, backend, slice_size, progress)
+    return request.trajectory(results, used)
+
+
+def simulate_with_jacobian(
+    model: Organ,
+    times: Shaped[ArrayLike, "*twins saves"],
+    *,
+    free: Sequence[str],
+    twins: Twins | Columns | None = None,
+    initial: Columns | None = None,
+    start: Shaped[ArrayLike, "*twins"] = 0.0,
+    schedule: Schedule | None = None,
+    observe: Sequence[str] | None = None,
+    method: Method = Tsit5(),
+    backend: Backend = "auto",
+    slice_size: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[Trajectory, dict[str, Float[Array, "twins saves free"]]]:
+    """As `simulate`, and each value's derivatives with respect to each twin's own free quantities.
+
+    Args:
+        model: see `simulate`, as for the other arguments.
+        times: see `simulate`.
+        free: names of parameters, or ``initial.STATE``; at least one.
+        twins: see `simulate`.
+        initial: see `simulate`.
+        start: see `simulate`.
+        schedule: see `simulate`.
+        observe: see `simulate`.
+        method: see `simulate`.
+        backend: see `simulate`.
+        slice_size: see `simulate`.
+        progress: see `simulate`.
+
+    Returns:
+        The trajectory, and by observed name the Jacobian ``[twins, saves, free]``; NaN where there is no value.
+
+    Raises:
+        ModelError: as `simulate`, and for an unknown free quantity.
+        ValueError: as `simulate`.
+    """
+    request = Request.of(model, times, twins, initial, start, schedule, observe, method)
+    request.check()
+    directions = tuple(request.direction(name) for name in free)
+    if not directions:
+        raise ValueError("`free` must name at least one parameter or initial value, but got none.")
+    compute = functools.partial(_solve_columns, directions)
+    (results, jacobian), used = _run(compute, request, backend, slice_size, progress)
+    return request.trajectory(results, used), jacobian
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _solve_values(plan: Plan, given: Given) -> Results:
+    return solve_cohort(plan, given)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _solve_columns(
+    directions: tuple[Direction, ...], plan: Plan, given: Given
+) -> tuple[Results, dict[str, Float[Array, "twins saves free"]]]:
+    results, jacobian = solve(plan, given, directions)
+    stacked = {name: jnp.stack([column[name] for column in jacobian.columns], axis=-1) for name in results.values}
+    return results, stacked
+
+
+Compute = Callable[[Plan, Given], Any]
+
+
+def _run(
+    compute: Compute,
+    request: Request,
+    backend: str,
+    slice_size: int | None,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[Any, str]:
+    """Compute all at once or part after part; with the name of the backend that ran."""
+    plan = request.plan
+    if backend not in ("auto", "lanes", "xla", "vmap"):
+        raise ValueError(f'`backend` must be "auto", "lanes" or "xla", but got {backend!r}.')
+    if isinstance(plan.method, Diffrax):
+        if backend not in ("auto", "xla"):
+            raise ValueError(f"A method of diffrax runs on the `xla` backend, but got `backend` {backend!r}.")
+        backend = "xla"
+    if request.traced and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise ValueError(
+            "Inside jit, vmap or a derivative `simulate` needs float64: put `with jax.enable_x64(True):` around the "
+            'transformed call, or set `jax.config.update("jax_enable_x64", True)`.'
+        )
+    # times need float64 whatever the user's setting
+    with jax.enable_x64(True):
+        if (slice_size is None and progress is None) or plan.twins == 0:
+            results, used = _on_backend(compute, plan, request.given, backend)
+        else:
+            results, used = _in_slices(compute, request, backend, slice_size or SLICE, progress)
+    if not request.traced:
+        # NumPy arrays keep their float64 where jax arrays of a user who has not enabled it would lose theirs
+        results = jax.tree.map(np.asarray, results)
+    return results, used
+
+
+# Models that lanes refused, with what it said: the next call goes to XLA at once
+_REFUSED: dict[System, str] = {}
+
+
+def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str) -> tuple[Any, str]:
+    if backend == "xla":
+        return compute(dataclasses.replace(plan, backend=backend), given), backend
+    # our own loop takes the settings as numbers: other settings need no other program
+    own = dataclasses.replace(plan, backend="lanes", method=plan.method.program())
+    if backend != "auto":
+        return compute(dataclasses.replace(own, backend=backend), given), backend
+    refused = _REFUSED.get(plan.system)
+    if refused is None:
+        try:
+            return compute(own, given), "lanes"
+        except LoweringError as error:
+            refused = _REFUSED[plan.system] = str(error)
+    name = type(plan.system.model).__name__
+    warnings.warn(f"`{name}` runs on the slower `xla` backend: {refused}", stacklevel=4)
+    return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
+
+
+def _in_slices(
+    compute: Compute, request: Request, backend: str, size: int, progress: Callable[[int, int], object] | None
+) -> tuple[Any, str]:
+    """Compute part after part; all have the shape of the first, so that one kernel and one program serve them."""
+    if size < 1:
+        raise ValueError(f"`slice_size` must be at least 1, but got {size}.")
+    if request.traced:
+        raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
+    total = request.plan.twins
+    size = min(size, total)
+    plan = dataclasses.replace(request.plan, twins=size)
+    parts, used = [], ""
+    for begin in range(0, total, size):
+        # the last part is filled up with copies of the last twin
+        rows = np.minimum(np.arange(begin, begin + size), total - 1)
+        part, used = _on_backend(compute, plan, request.given.rows(rows), backend)
+        keep = min(size, total - begin)
+        parts.append(jax.tree.map(lambda leaf, keep=keep: np.asarray(leaf)[:keep], part))
+        if progress is not None:
+            progress(begin + keep, total)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), used

@@ -1,0 +1,135 @@
+"""What a solve gives: values over time for every twin, and how each twin ended."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from vht.solve.methods import Method
+from vht.solve.status import Status
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """What a saved quantity is: name, unit, meaning, kind ("state" or "output") and literature source, if it has one."""
+
+    name: str
+    unit: str
+    meaning: str
+    kind: str
+    source: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a trajectory was made.
+
+    Attributes:
+        model: name of the model's class.
+        time_unit: unit of every time.
+        method: the method with its settings.
+        backend: that ran, "lanes" or "xla".
+    """
+
+    model: str
+    time_unit: str
+    method: Method
+    backend: str
+
+
+class Failure(NamedTuple):
+    """A twin that did not reach its last time."""
+
+    index: int
+    name: str
+    status: str
+    message: str
+
+
+class Trajectory(eqx.Module):
+    """Values at the saved times, twin by twin.
+
+    Attributes:
+        times: of the saves, ``[saves]`` for all twins alike or ``[twins, saves]``.
+        values: by name of the state or output; NaN from the time of a twin's failure on.
+        status: `Status` code of each twin.
+        steps: tried, per twin.
+        rejected: steps that the error test refused, per twin.
+        settings: how it was made.
+        labels: of the values.
+        names: of the twins; None where they have none.
+    """
+
+    times: Float[Array, "*twins saves"]
+    values: dict[str, Float[Array, "twins saves"]]
+    status: Int[Array, " twins"]
+    steps: Int[Array, " twins"]
+    rejected: Int[Array, " twins"]
+    settings: Settings = eqx.field(static=True)
+    labels: tuple[Label, ...] = eqx.field(static=True, default=())
+    names: tuple[str, ...] | None = eqx.field(static=True, default=None)
+
+    @property
+    def ok(self) -> Bool[Array, " twins"]:
+        """Which twins reached their last time."""
+        return self.status == np.int32(Status.OK)
+
+    def name(self, twin: int) -> str:
+        """The name of a twin, its number where it has none."""
+        return str(twin) if self.names is None else self.names[twin]
+
+    def message(self, twin: int) -> str:
+        """How a twin's solve ended, and what to try."""
+        return Status(int(self.status[twin])).message
+
+    def failures(self) -> list[Failure]:
+        """The twins that did not reach their last time, in order."""
+        status = np.asarray(self.status)
+        return [
+            Failure(int(i), self.name(int(i)), Status(int(status[i])).label, Status(int(status[i])).message)
+            for i in np.flatnonzero(status != Status.OK)
+        ]
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The values as a labelled dataset: unit, meaning and source in each variable's attributes.
+
+        Dimensions are ``twin`` and ``time``, or ``twin`` and ``save`` where every twin has its own times.
+        """
+        import xarray
+
+        times = np.asarray(self.times)
+        shared = times.ndim == 1
+        over = "time" if shared else "save"
+        time_attributes = {"units": self.settings.time_unit, "long_name": "time since the twin's origin"}
+        twins = np.arange(len(np.asarray(self.status))) if self.names is None else np.asarray(self.names, dtype=str)
+        coordinates: dict[str, Any] = {
+            "twin": ("twin", twins),
+            "time": (over if shared else ("twin", over), times, time_attributes),
+        }
+        labels = {label.name: label for label in self.labels}
+        data: dict[str, Any] = {}
+        for name, value in self.values.items():
+            attributes = {}
+            if name in labels:
+                label = labels[name]
+                attributes = {"units": label.unit, "long_name": label.meaning, "kind": label.kind}
+                if label.source:
+                    attributes["source"] = label.source
+            data[name] = (("twin", over), np.asarray(value), attributes)
+        codes = {"flag_values": [int(s) for s in Status], "flag_meanings": " ".join(s.label for s in Status)}
+        data["status"] = ("twin", np.asarray(self.status), {"long_name": "how the solve ended", **codes})
+        data["steps"] = ("twin", np.asarray(self.steps), {"long_name": "steps tried"})
+        data["rejected"] = ("twin", np.asarray(self.rejected), {"long_name": "steps refused by the error test"})
+        attributes = {
+            "model": self.settings.model,
+            "method": repr(self.settings.method),
+            "backend": self.settings.backend,
+        }
+        return xarray.Dataset(data, coordinates, attributes)
