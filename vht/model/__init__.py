@@ -1,0 +1,42 @@
+"""Declaring models: variables with units, organ models, cohorts of twins."""
+
+from typing import TYPE_CHECKING, Any
+
+from vht.model.organ import Organ, initial_state, inputs, outputs, parameters, states, with_parameters
+from vht.model.priors import LogNormal, Normal, Prior, Uniform
+from vht.model.twins import Twins
+from vht.model.variables import Scalar, Variable, Vars, param, port, state
+
+if TYPE_CHECKING:
+    from vht.model.unitcheck import check_units
+
+__all__ = [
+    "LogNormal",
+    "Normal",
+    "Organ",
+    "Prior",
+    "Scalar",
+    "Twins",
+    "Uniform",
+    "Variable",
+    "Vars",
+    "check_units",
+    "initial_state",
+    "inputs",
+    "outputs",
+    "param",
+    "parameters",
+    "port",
+    "state",
+    "states",
+    "with_parameters",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # units need pint, which takes a third of a second to load
+    if name == "check_units":
+        from vht.model.unitcheck import check_units
+
+        return check_units
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

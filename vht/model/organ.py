@@ -1,0 +1,147 @@
+"""An organ model: parameters, states, ports, and the equations between them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import equinox as eqx
+import numpy as np
+
+from vht.errors import ModelError
+from vht.model.variables import Scalar, Variable, Vars, check_known, declared
+
+
+class _Nothing(Vars):
+    pass
+
+
+class Organ(eqx.Module):
+    """Base of organ models, written once for one twin, in JAX on named scalars.
+
+    A model declares its parameters as fields with `param`, its states in a class `State` with `state`, its input and output
+    ports in classes `In` and `Out` with `port`, and defines
+
+    - ``rates(self, t, x, u)``: time derivatives of all states, as a `State`;
+    - ``outputs(self, t, x, u)``: all outputs, as an `Out` (if it has any);
+    - ``initial(self)``: the initial `State`, where it depends on parameters (otherwise the states' defaults).
+
+    Class attributes: `time` is the unit of `t`; `citation` the key of the model's paper in the references.
+    Units are checked when a model is first used; see `vht.model.check_units`.
+
+    Raises:
+        ModelError: when a model is built that is not well formed, or with something that is not one number.
+    """
+
+    time: ClassVar[str] = "s"
+    citation: ClassVar[str] = ""
+    State: ClassVar[type[Any]] = _Nothing
+    In: ClassVar[type[Any]] = _Nothing
+    Out: ClassVar[type[Any]] = _Nothing
+
+    def __check_init__(self) -> None:
+        for name in variables(type(self)).parameters:
+            shape = np.shape(getattr(self, name))
+            if shape != ():
+                raise ModelError(
+                    f"A parameter is one number, but got an array of shape {shape} for `{name}` of "
+                    f"{type(self).__name__}; what differs between twins goes into `Twins`."
+                )
+
+    def rates(self, t: Scalar, x: Any, u: Any) -> Any:
+        """Time derivatives of all states."""
+        raise NotImplementedError(f"{type(self).__name__} defines no `rates`.")
+
+    def outputs(self, t: Scalar, x: Any, u: Any) -> Any:
+        """All outputs."""
+        return self.Out()
+
+
+class Variables:
+    """Everything a model class declares, by kind."""
+
+    def __init__(self, model: type[Organ]) -> None:
+        name = model.__name__
+        if model.rates is Organ.rates:
+            raise ModelError(f"{name} must define `rates(self, t, x, u)`.")
+        self.parameters: Mapping[str, Variable] = declared(model, "parameter", name)
+        self.states: Mapping[str, Variable] = declared(model.State, "state", f"{name}.State")
+        self.inputs: Mapping[str, Variable] = declared(model.In, "input", f"{name}.In")
+        self.outputs: Mapping[str, Variable] = declared(model.Out, "output", f"{name}.Out")
+        if not self.states:
+            raise ModelError(f"{name} must declare at least one state in a class `State(Vars)`.")
+        if self.outputs and model.outputs is Organ.outputs:
+            raise ModelError(f"{name} declares outputs, so it must define `outputs(self, t, x, u)`.")
+        seen: dict[str, str] = {}
+        for group in (self.parameters, self.states, self.inputs, self.outputs):
+            for variable in group.values():
+                if variable.name in seen and {seen[variable.name], variable.kind} != {"input", "output"}:
+                    raise ModelError(
+                        f"`{variable.name}` of {name} is declared twice, as {seen[variable.name]} and as {variable.kind}."
+                    )
+                seen[variable.name] = variable.kind
+                if variable.lag is not None:
+                    check_known(f"parameter for `lag` of input `{variable.name}`", variable.lag, self.parameters, name)
+
+
+@functools.cache
+def variables(model: type[Organ]) -> Variables:
+    """Everything a model class declares.
+
+    Raises:
+        ModelError: if the class is not well formed; says which variable, what was found and what was expected.
+    """
+    if not (isinstance(model, type) and issubclass(model, Organ)):
+        raise ModelError(f"A model is a class derived from `Organ`, but got {model!r}.")
+    return Variables(model)
+
+
+def _of(model: Organ | type[Organ]) -> Variables:
+    return variables(model if isinstance(model, type) else type(model))
+
+
+def parameters(model: Organ | type[Organ]) -> dict[str, Variable]:
+    """A model's parameters by name, in the order they are declared."""
+    return dict(_of(model).parameters)
+
+
+def states(model: Organ | type[Organ]) -> dict[str, Variable]:
+    """A model's states by name, in the order they are declared."""
+    return dict(_of(model).states)
+
+
+def inputs(model: Organ | type[Organ]) -> dict[str, Variable]:
+    """A model's input ports by name, in the order they are declared."""
+    return dict(_of(model).inputs)
+
+
+def outputs(model: Organ | type[Organ]) -> dict[str, Variable]:
+    """A model's output ports by name, in the order they are declared."""
+    return dict(_of(model).outputs)
+
+
+def initial_state(model: Organ) -> Any:
+    """A model's initial state: what its `initial` says, else its states' defaults.
+
+    Returns:
+        An instance of ``model.State``.
+    """
+    own = getattr(model, "initial", None)
+    return model.State() if own is None else own()
+
+
+def with_parameters(model: Organ, values: Mapping[str, Scalar]) -> Organ:
+    """The same model with other parameters.
+
+    Args:
+        model: stays as it is.
+        values: by parameter name, in the parameters' units.
+
+    Raises:
+        ModelError: for a name the model does not have; suggests the nearest.
+    """
+    known = _of(model).parameters
+    for name in values:
+        check_known("parameter", name, known, type(model).__name__)
+    return type(model)(**{name: values[name] if name in values else getattr(model, name) for name in known})

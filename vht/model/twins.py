@@ -1,0 +1,198 @@
+"""A cohort: the parameters in which its twins differ, one column each."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from vht.errors import DataError, ModelError
+from vht.model.organ import Organ, parameters
+from vht.model.variables import Variable, check_known
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_HEADER = re.compile(r"^\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*$")
+
+
+class Twins:
+    """A cohort of twins of one model: the columns in which they differ. What has no column has the model's own value.
+
+    Args:
+        model: or its class; knows the parameters.
+        columns: by parameter name, one number for each twin, in the parameter's unit. A number that makes no sense (NaN,
+            a negative volume) is allowed: such a twin ends with a status, and harms no other.
+        names: of the twins; by default their numbers.
+
+    Raises:
+        ModelError: an unknown parameter (suggests the nearest), columns of different lengths, a name twice.
+    """
+
+    def __init__(
+        self,
+        model: Organ | type[Organ],
+        columns: Mapping[str, Float[np.ndarray, " twins"] | Sequence[float]],
+        names: Sequence[Any] | None = None,
+    ) -> None:
+        self.model = model if isinstance(model, type) else type(model)
+        known = parameters(self.model)
+        self.columns: dict[str, np.ndarray] = {}
+        for name, column in columns.items():
+            check_known("parameter", name, known, self.model.__name__)
+            values = np.asarray(column, dtype=np.float64)
+            if values.ndim != 1:
+                raise ModelError(f"A column has one number for each twin, but got shape {values.shape} for `{name}`.")
+            self.columns[name] = values
+        lengths = {name: len(values) for name, values in self.columns.items()}
+        if names is not None:
+            lengths["names"] = len(names)
+        if len(set(lengths.values())) > 1:
+            raise ModelError(f"All columns must have the same length, but got {lengths}.")
+        self.n = next(iter(lengths.values()), 0)
+        self.names: tuple[str, ...] = tuple(map(str, range(self.n) if names is None else names))
+        if len(set(self.names)) != self.n:
+            twice = next(name for i, name in enumerate(self.names) if name in self.names[:i])
+            raise ModelError(f"Each twin has its own name, but `{twice}` stands for several.")
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __repr__(self) -> str:
+        return f"Twins({self.model.__name__}, {self.n} twins, columns {', '.join(self.columns) or 'none'})"
+
+    def __getitem__(self, which: slice | Sequence[int] | np.ndarray) -> Twins:
+        """Some of the twins: a slice, numbers, or a mask."""
+        if isinstance(which, int | np.integer):
+            which = [int(which)]
+        picked = np.arange(self.n)[which]
+        columns = {name: values[picked] for name, values in self.columns.items()}
+        return Twins(self.model, columns, [self.names[i] for i in picked])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    @classmethod
+    def sample(
+        cls, model: Organ | type[Organ], n: int, seed: int = 0, only: Sequence[str] | None = None, spread: float | None = None
+    ) -> Twins:
+        """A virtual cohort, drawn from the parameters' priors, within their bounds.
+
+        Args:
+            model: or its class.
+            n: how many twins.
+            seed: equal seeds give equal cohorts.
+            only: names of the parameters to draw; by default all that have a prior.
+            spread: draw log-normally around the model's values with this standard deviation of the logarithm instead.
+
+        Raises:
+            ModelError: a parameter that is unknown, or has no prior to draw from.
+        """
+        known = parameters(model)
+        chosen = [name for name, v in known.items() if v.prior is not None or spread is not None] if only is None else only
+        generator = np.random.default_rng(seed)
+        columns = {}
+        for name in chosen:
+            check_known("parameter", name, known, (model if isinstance(model, type) else type(model)).__name__)
+            centre = known[name].default if isinstance(model, type) else float(getattr(model, name))
+            columns[name] = _draw(known[name], generator, n, centre, spread)
+        return cls(model, columns, names=[str(i) for i in range(n)])
+
+    # ---------------------------------------------------------------------------------------------------- tables
+
+    def to_table(self) -> pa.Table:
+        """The cohort as an Arrow table: column `twin`, then ``NAME [UNIT]`` for each parameter."""
+        import pyarrow as pa
+
+        known = parameters(self.model)
+        units = {name: f"{name} [{known[name].unit}]" for name in self.columns}
+        return pa.table({"twin": list(self.names)} | {units[name]: values for name, values in self.columns.items()})
+
+    @classmethod
+    def from_table(cls, model: Organ | type[Organ], table: pa.Table, file: str = "table") -> Twins:
+        """A cohort from an Arrow table: column `twin` and columns named ``NAME [UNIT]``; units are converted.
+
+        A column without a unit is taken to be in the model's own.
+
+        Raises:
+            DataError: no column `twin`, or a cell that is no number.
+            ModelError: an unknown parameter, or a twin twice.
+            UnitError: a unit that does not fit the parameter's.
+        """
+        from vht.model.units import convert
+
+        if "twin" not in table.column_names:
+            raise DataError(f"{file}: a table of twins has a column `twin`, but got {', '.join(table.column_names)}.")
+        known, columns = parameters(model), {}
+        for header in table.column_names:
+            if header == "twin":
+                continue
+            found = _HEADER.match(header)
+            name, unit = (found["name"], found["unit"]) if found is not None else (header, None)
+            check_known("parameter", name, known, (model if isinstance(model, type) else type(model)).__name__)
+            try:
+                values = table.column(header).cast("float64").to_numpy(zero_copy_only=False)
+            except (ValueError, TypeError) as error:
+                raise DataError(f"{file}, column `{header}`: every cell must be a number ({error}).") from error
+            columns[name] = values if unit is None else convert(values, unit, known[name].unit)
+        return cls(model, columns, names=[str(v) for v in table.column("twin").to_pylist()])
+
+    def write(self, path: str | pathlib.Path) -> None:
+        """Write the cohort as CSV or Parquet, by the file's suffix."""
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        if pathlib.Path(path).suffix == ".parquet":
+            pyarrow.parquet.write_table(self.to_table(), path)
+        else:
+            pyarrow.csv.write_csv(self.to_table(), path)
+
+    @classmethod
+    def read(cls, model: Organ | type[Organ], path: str | pathlib.Path) -> Twins:
+        """Read a cohort from CSV or Parquet; see `from_table`."""
+        import pyarrow as pa
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        try:
+            if pathlib.Path(path).suffix == ".parquet":
+                table = pyarrow.parquet.read_table(path)
+            else:
+                options = pyarrow.csv.ConvertOptions(column_types={"twin": pa.string()})
+                table = pyarrow.csv.read_csv(path, convert_options=options)
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: there is no such file.") from error
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{path}: {error}") from error
+        return cls.from_table(model, table, str(path))
+
+
+def _draw(
+    variable: Variable, generator: np.random.Generator, n: int, centre: float | None, spread: float | None
+) -> Float[np.ndarray, " twins"]:
+    from scipy import special
+
+    from vht.model.priors import LogNormal, Normal, Uniform
+
+    low, high = variable.bounds or (-np.inf, np.inf)
+    prior = variable.prior if spread is None else None
+    if prior is None:
+        if spread is None or centre is None:
+            raise ModelError(f"`{variable.name}` has no prior to draw from.")
+        return np.clip(centre * np.exp(spread * generator.standard_normal(n)), low, high)
+    # the inverse distribution function, between its values at the bounds: no draw lies outside, none piles up at one
+    match prior:
+        case Normal():
+            edges = special.ndtr((np.array([low, high]) - prior.mean) / prior.sd)
+            return prior.mean + prior.sd * special.ndtri(generator.uniform(*edges, n))
+        case LogNormal():
+            with np.errstate(divide="ignore"):
+                logs = np.log(np.maximum([low, high], 0.0))
+            edges = special.ndtr((logs - np.log(prior.median)) / prior.sd)
+            return prior.median * np.exp(prior.sd * special.ndtri(generator.uniform(*edges, n)))
+        case Uniform():
+            return generator.uniform(max(low, prior.lower), min(high, prior.upper), n)

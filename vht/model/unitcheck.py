@@ -1,0 +1,286 @@
+"""Units of a model's equations: its jaxprs walked with units in place of numbers, once per class.
+
+A literal has no unit; zero and the infinities fit any. So a constant that hides a unit shows up as a mismatch, and becomes
+a parameter. Sums, comparisons and choices want equal units, not only equal dimensions: mL/s and mL/min do not add.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core as jex
+from vht_kernels.errors import source_line
+from vht_kernels.uniform import inner_jaxprs, nested_jaxpr
+
+from vht.errors import UnitError
+from vht.model.organ import Organ, initial_state, variables, with_parameters
+from vht.model.units import parse, registry, same, say
+
+if TYPE_CHECKING:
+    import pint
+
+
+class _Any:
+    """The unit of 0 and of infinity: whatever is wanted."""
+
+    def __repr__(self) -> str:
+        return "any unit"
+
+
+ANY = _Any()
+
+
+class _Mismatch(Exception):
+    """Units that do not fit, and the source line, filled in from the outermost call if the operation itself has none."""
+
+    def __init__(self, what: str, eqn: Any) -> None:
+        super().__init__(what)
+        self.place = source_line(eqn)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} ({self.place or 'source unknown'})"
+
+
+def check_units(model: Organ | type[Organ]) -> None:
+    """Check that a model's equations are consistent in their units.
+
+    Args:
+        model: or its class; every class is checked once.
+
+    Raises:
+        UnitError: names the method, the operation, both units and the source line; or the state or output whose equation
+            yields another unit than declared; or an unknown unit.
+        ModelError: if the class is not well formed.
+    """
+    cls = model if isinstance(model, type) else type(model)
+    problem = _problem(cls)
+    if problem is not None:
+        raise UnitError(problem)
+
+
+@functools.cache
+def _problem(cls: type[Organ]) -> str | None:
+    try:
+        _check(cls)
+    except UnitError as error:
+        return str(error)
+    return None
+
+
+def _check(cls: type[Organ]) -> None:
+    known = variables(cls)
+    units: dict[str, dict[str, Any]] = {}
+    for kind in ("parameters", "states", "inputs", "outputs"):
+        group = getattr(known, kind)
+        units[kind] = {name: _declared(cls, v.name, v.unit) for name, v in group.items()}
+    time = _declared(cls, "time", cls.time)
+    for v in known.inputs.values():
+        if v.lag is not None and not same(units["parameters"][v.lag], time):
+            raise UnitError(
+                f"{cls.__name__}: `{v.lag}` delays `{v.name}`, so its unit must be that of time, {time}, "
+                f"but is {units['parameters'][v.lag]}."
+            )
+    number = jax.ShapeDtypeStruct((), jnp.result_type(float))
+
+    def like(group: Mapping[str, Any]) -> dict[str, Any]:
+        return dict.fromkeys(group, number)
+
+    model = cls()
+
+    def body(p: Mapping[str, Any]) -> Organ:
+        return with_parameters(model, p)
+
+    def rates(t: Any, p: Any, x: Any, u: Any) -> dict[str, Any]:
+        return _results(cls, "rates", body(p).rates(t, cls.State(**x), cls.In(**u)), known.states)
+
+    def outputs(t: Any, p: Any, x: Any, u: Any) -> dict[str, Any]:
+        return _results(cls, "outputs", body(p).outputs(t, cls.State(**x), cls.In(**u)), known.outputs)
+
+    def initial(p: Any) -> dict[str, Any]:
+        return _results(cls, "initial", initial_state(body(p)), known.states)
+
+    given = (time, units["parameters"], units["states"], units["inputs"])
+    shapes = (number, like(known.parameters), like(known.states), like(known.inputs))
+    per_time = {name: unit / time for name, unit in units["states"].items()}
+    _method(cls, "rates", rates, shapes, given, per_time, "rate of state")
+    if known.outputs:
+        _method(cls, "outputs", outputs, shapes, given, units["outputs"], "output")
+    if hasattr(cls, "initial"):
+        _method(cls, "initial", initial, shapes[1:2], given[1:2], units["states"], "initial value of state")
+
+
+def _declared(cls: type[Organ], name: str, unit: str) -> pint.Unit:
+    try:
+        return parse(unit)
+    except UnitError as error:
+        raise UnitError(f"{cls.__name__}, `{name}`: {error}") from None
+
+
+def _results(cls: type[Organ], method: str, found: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [name for name in wanted if not hasattr(found, name)]
+    if missing:
+        expected = "State" if method != "outputs" else "Out"
+        raise UnitError(f"{cls.__name__}.{method} must return a `{expected}`, but got {type(found).__name__}.")
+    return {name: jnp.asarray(getattr(found, name)) for name in wanted}
+
+
+def _method(
+    cls: type[Organ],
+    method: str,
+    function: Callable[..., dict[str, Any]],
+    shapes: Sequence[Any],
+    given: Sequence[Any],
+    wanted: Mapping[str, pint.Unit],
+    what: str,
+) -> None:
+    closed, out = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    inputs = jax.tree.leaves(tuple(given))
+    try:
+        results = _walk(closed, inputs)
+    except _Mismatch as error:
+        raise UnitError(f"{cls.__name__}.{method}: {error}") from None
+    # jax sorts dictionary keys; `out` has the same order as the flat results
+    for name, unit in zip(jax.tree.leaves({k: k for k in out}), results, strict=True):
+        if unit is not ANY and not same(unit, wanted[name]):
+            raise UnitError(f"{cls.__name__}.{method}: the {what} `{name}` must be in {say(wanted[name])}, but is in {say(unit)}.")
+
+
+# -------------------------------------------------------------------------------------------------------- the walk
+
+
+def _walk(closed: jex.ClosedJaxpr, inputs: Sequence[Any]) -> list[Any]:
+    none = registry().Unit("dimensionless")
+    constants = [ANY if _fits_all(c) else none for c in closed.consts]
+    return _jaxpr(closed.jaxpr, [*constants, *inputs])
+
+
+def _fits_all(value: Any) -> bool:
+    array = np.asarray(value)
+    return array.dtype.kind in "fiu" and bool(np.all((array == 0) | np.isinf(array.astype(float))))
+
+
+def _jaxpr(jaxpr: jex.Jaxpr, inputs: Sequence[Any]) -> list[Any]:
+    none = registry().Unit("dimensionless")
+    env: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def unit_of(atom: Any) -> Any:
+        if isinstance(atom, jex.Literal):
+            return ANY if _fits_all(atom.val) else none
+        return env[atom]
+
+    for eqn in jaxpr.eqns:
+        outs = _equation(eqn, [unit_of(a) for a in eqn.invars])
+        env.update(zip(eqn.outvars, outs, strict=True))
+    return [unit_of(a) for a in jaxpr.outvars]
+
+
+def _equation(eqn: Any, units: list[Any]) -> list[Any]:
+    name = eqn.primitive.name
+    none = registry().Unit("dimensionless")
+    if name in _KEEP:
+        return units[: len(eqn.outvars)]
+    if name in _ALIKE:
+        return [_alike(eqn, units)]
+    if name in _COMPARE:
+        _alike(eqn, units)
+        return [none]
+    if name in _NUMBERS:
+        for unit in units:
+            if unit is not ANY and not same(unit, none):
+                raise _Mismatch(f"`{name}` of {unit}, which must be a pure number", eqn)
+        return [none] * len(eqn.outvars)
+    match name:
+        case "mul":
+            return [ANY if ANY in units else units[0] * units[1]]
+        case "div":
+            over = none if units[1] is ANY else units[1]
+            return [ANY if units[0] is ANY else units[0] / over]
+        case "square":
+            return [_power(units[0], 2)]
+        case "integer_pow":
+            return [_power(units[0], eqn.params["y"])]
+        case "sqrt" | "rsqrt" | "cbrt":
+            return [_power(units[0], {"sqrt": 0.5, "rsqrt": -0.5, "cbrt": 1 / 3}[name])]
+        case "pow":
+            return [_pow(eqn, units)]
+        case "select_n":
+            return [_alike(eqn, units[1:])]
+        case "clamp":
+            return [_alike(eqn, units)]
+        case "atan2":
+            _alike(eqn, units)
+            return [none]
+        case "sign" | "is_finite" | "population_count" | "clz":
+            return [none]
+        case "cond":
+            branches = [_jaxpr(b.jaxpr, [ANY] * len(b.consts) + units[1:]) for b in eqn.params["branches"]]
+            return [_alike(eqn, list(outs)) for outs in zip(*branches, strict=True)]
+        case "while":
+            p = eqn.params
+            start = units[p["cond_nconsts"] + p["body_nconsts"] :]
+            held = units[p["cond_nconsts"] : p["cond_nconsts"] + p["body_nconsts"]]
+            return _turns(eqn, p["body_jaxpr"].jaxpr, held, start)
+        case "scan":
+            p = eqn.params
+            cut = p["num_consts"] + p["num_carry"]
+            carry = _turns(eqn, p["jaxpr"].jaxpr, units[: p["num_consts"]], units[p["num_consts"] : cut], units[cut:])
+            return carry
+    inner = nested_jaxpr(eqn)
+    if inner is not None:
+        try:
+            return _walk(inner, units)
+        except _Mismatch as error:
+            error.place = error.place or source_line(eqn)
+            raise
+    if any(unit is not ANY and not same(unit, none) for unit in units) or inner_jaxprs(eqn):
+        raise _Mismatch(f"`{name}` has no rule for units", eqn)
+    return [none] * len(eqn.outvars)
+
+
+def _turns(eqn: Any, body: jex.Jaxpr, held: list[Any], start: list[Any], xs: Sequence[Any] = ()) -> list[Any]:
+    carry = start
+    for _ in range(2):  # a value that starts as 0 gets its unit in the first turn
+        after = _jaxpr(body, [*held, *carry, *xs])
+        carry = [_alike(eqn, [a, b]) for a, b in zip(carry, after, strict=False)]
+    return carry
+
+
+def _alike(eqn: Any, units: list[Any]) -> Any:
+    known = [unit for unit in units if unit is not ANY]
+    for unit in known[1:]:
+        if not same(known[0], unit):
+            raise _Mismatch(f"`{eqn.primitive.name}` of {say(known[0])} and {say(unit)}", eqn)
+    return known[0] if known else ANY
+
+
+def _power(unit: Any, exponent: float) -> Any:
+    return ANY if unit is ANY else unit**exponent
+
+
+def _pow(eqn: Any, units: list[Any]) -> Any:
+    none = registry().Unit("dimensionless")
+    base, exponent = units
+    if exponent is not ANY and not same(exponent, none):
+        raise _Mismatch(f"`pow` with an exponent in {exponent}, which must be a pure number", eqn)
+    if base is ANY or same(base, none):
+        return base
+    if isinstance(eqn.invars[1], jex.Literal):
+        return base ** float(eqn.invars[1].val)
+    raise _Mismatch(f"`pow` of {base} with an exponent that is not a number in the source", eqn)
+
+
+_KEEP = frozenset(
+    "neg abs floor ceil round copy copy_p convert_element_type stop_gradient broadcast_in_dim reshape squeeze "
+    "expand_dims reduce_precision real device_put optimization_barrier nextafter".split()
+)
+_ALIKE = frozenset("add sub max min rem add_any".split())
+_COMPARE = frozenset("eq ne lt le gt ge".split())
+_NUMBERS = frozenset(
+    "exp exp2 expm1 log log1p logistic sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erf_inv "
+    "lgamma digamma and or not xor shift_left shift_right_logical shift_right_arithmetic".split()
+)

@@ -1,0 +1,158 @@
+"""Units: one registry, loaded when first needed, with the units of physiology and pharmacology that pint lacks."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vht.errors import UnitError
+
+if TYPE_CHECKING:
+    import pint
+
+# What pint does not know, or takes for something else (its `U` is an amount of enzyme).
+_DEFINITIONS = (
+    "hormone_unit = [hormone_activity] = U = IU = international_unit",
+    "equivalent = mole = Eq",
+    "liter = decimeter ** 3 = L = l = litre",
+    "beat = []",
+    "bpm = beat / minute",
+    "unitless = []",
+)
+
+
+@functools.cache
+def registry() -> pint.UnitRegistry:
+    """The registry all units of vht belong to."""
+    import logging
+
+    import pint
+
+    log = logging.getLogger("pint.util")
+    before = log.level
+    log.setLevel(logging.ERROR)  # pint warns when `U` is defined anew, which is what we want
+    try:
+        units: Any = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+        for definition in _DEFINITIONS:
+            units.define(definition)
+    finally:
+        log.setLevel(before)
+    units.formatter.default_format = "~C"
+    return units
+
+
+@functools.cache
+def parse(text: str) -> pint.Unit:
+    """The unit a text such as "mmHg*s/mL" stands for.
+
+    Raises:
+        UnitError: if there is no such unit.
+    """
+    import pint
+
+    cleaned = text.strip()
+    if cleaned in ("", "1", "-"):
+        return registry().Unit("dimensionless")
+    try:
+        return registry().parse_units(cleaned.replace("µ", "u").replace("μ", "u").replace("·", "*"))
+    except (pint.errors.PintError, ValueError, TypeError, AttributeError, SyntaxError, AssertionError) as error:
+        raise UnitError(f"Unit `{text}` is unknown.{_hint(cleaned)}") from error
+    except Exception as error:  # pint lets its tokenizer's own errors through
+        raise UnitError(f"Unit `{text}` cannot be read.") from error
+
+
+def _hint(text: str) -> str:
+    from vht.errors import nearest
+
+    common = ("mL", "L", "mg", "ug", "kg", "mmHg", "cmH2O", "mmol", "mol", "min", "s", "h", "day", "mg/dL", "mmol/L", "mg/L")
+    common += ("uU/mL", "mL/min", "L/min", "mmHg*s/mL", "mL/mmHg", "1/min", "bpm")
+    hint = nearest(text, common)
+    return hint if "Did you mean" in hint else ""
+
+
+def convert(values: Any, found: str, wanted: str) -> np.ndarray:
+    """Numbers in another unit, temperatures included.
+
+    Args:
+        values: in the unit `found`.
+        found: their unit.
+        wanted: the unit to express them in.
+
+    Raises:
+        UnitError: an unknown unit, or one of another dimension; names both.
+    """
+    scale, offset = conversion(found, wanted)
+    return np.asarray(values, dtype=np.float64) * scale + offset
+
+
+@functools.cache
+def conversion(found: str, wanted: str) -> tuple[float, float]:
+    """Scale and offset that take a number from one unit to another: ``wanted = found * scale + offset``.
+
+    Raises:
+        UnitError: an unknown unit, or one of another dimension; names both.
+    """
+    old, new = parse(found), parse(wanted)
+    if old.dimensionality != new.dimensionality:
+        raise UnitError(
+            f"`{found}` ({quantity(old)}) cannot be converted to `{wanted}` ({quantity(new)}): they measure different things."
+        )
+    units = registry()
+    if found == wanted:
+        return 1.0, 0.0
+    zero = float(units.Quantity(0.0, old).to(new).magnitude)
+    one = float(units.Quantity(1.0, old).to(new).magnitude)
+    return one - zero, zero
+
+
+def say(unit: pint.Unit) -> str:
+    """A unit in an error message."""
+    return f"{unit}" or "1 (a pure number)"
+
+
+def quantity(unit: pint.Unit) -> str:
+    """What a unit measures, in words where there is one: ``pressure``, ``mass``, else its dimensions."""
+    for name, example in _QUANTITIES.items():
+        if parse(example).dimensionality == unit.dimensionality:
+            return name
+    return str(unit.dimensionality).replace("[", "").replace("]", "")
+
+
+_QUANTITIES = {
+    "a pure number": "1",
+    "mass": "kg",
+    "time": "s",
+    "volume": "L",
+    "length": "m",
+    "area": "m^2",
+    "pressure": "mmHg",
+    "volume per time": "L/s",
+    "mass per volume": "mg/L",
+    "mass per time": "mg/h",
+    "amount": "mol",
+    "amount per volume": "mol/L",
+    "rate": "1/s",
+    "temperature": "kelvin",
+    "voltage": "mV",
+    "current": "A",
+    "resistance to flow": "mmHg*s/mL",
+    "compliance": "mL/mmHg",
+    "hormone activity": "U",
+    "hormone activity per volume": "U/L",
+}
+
+
+def same(a: pint.Unit, b: pint.Unit) -> bool:
+    """Whether two units are equal: not only in dimension, but in size."""
+    if a == b:
+        return True
+    (x, p), (y, q) = _root(a), _root(b)
+    return p == q and abs(x - y) <= 1e-9 * abs(x)
+
+
+@functools.lru_cache(maxsize=4096)
+def _root(unit: pint.Unit) -> tuple[float, Any]:
+    factor, base = registry().get_root_units(unit)
+    return float(factor), base.dimensionality

@@ -1,0 +1,182 @@
+"""How a model's variables are declared: parameters, states and ports, each with its unit and its meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from vht.errors import ModelError, nearest
+from vht.model.priors import Prior
+
+# A number of one twin. It is a float when written down and an array without axes inside a solve.
+Scalar = Float[Array, ""] | float
+
+Kind = Literal["parameter", "state", "input", "output"]
+PortKind = Literal["signal", "flow"]
+
+_KEY = "vht"
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """What a model says of one of its variables.
+
+    Attributes:
+        name: as written in the model.
+        kind: parameter, state, input or output.
+        unit: as written in the model.
+        meaning: in one line.
+        default: of a parameter or state; None for ports.
+        bounds: plausible range of a parameter, or None.
+        prior: distribution of a parameter over a population, or None.
+        source: key of its source in `organs/references.bib`, or a sentence that says where the number comes from.
+        port: "flow" if several sources add up in it, else "signal"; None if it is no port.
+        lag: parameter that delays what is scheduled into an input, or None.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    default: float | None = None
+    bounds: tuple[float, float] | None = None
+    prior: Prior | None = None
+    source: str | None = None
+    port: PortKind | None = None
+    lag: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Declaration:
+    role: Literal["param", "state", "port"]
+    unit: str
+    meaning: str
+    default: float | None = None
+    bounds: tuple[float, float] | None = None
+    prior: Prior | None = None
+    source: str | None = None
+    port: PortKind | None = None
+    lag: str | None = None
+
+
+def param(
+    default: float,
+    unit: str,
+    meaning: str,
+    *,
+    bounds: tuple[float, float] | None = None,
+    prior: Prior | None = None,
+    source: str | None = None,
+) -> Any:
+    """Declare a parameter: ``R: Scalar = param(1.0, "mmHg*s/mL", "peripheral resistance")``.
+
+    Args:
+        default: its value where nothing else is said, in `unit`.
+        unit: such as "mmHg*s/mL"; "1" if it has none.
+        meaning: in one line.
+        bounds: plausible range, in `unit`.
+        prior: distribution over a population, in `unit`.
+        source: key of its source in the references, or a sentence that says where the number comes from.
+    """
+    return _field(_Declaration("param", unit, meaning, default, bounds, prior, source), default)
+
+
+def state(default: float, unit: str, meaning: str) -> Any:
+    """Declare a state, in a model's class `State`: ``Pc: Scalar = state(80.0, "mmHg", "pressure")``.
+
+    Args:
+        default: its initial value where nothing else is said.
+        unit: such as "mmHg"; "1" if it has none.
+        meaning: in one line.
+    """
+    return _field(_Declaration("state", unit, meaning, default), default)
+
+
+def port(unit: str, meaning: str, *, kind: PortKind = "signal", lag: str | None = None) -> Any:
+    """Declare an input or output, in a model's class `In` or `Out`: ``Q: Scalar = port("mL/s", "inflow")``.
+
+    Args:
+        unit: such as "mL/s"; "1" if it has none.
+        meaning: in one line.
+        kind: "flow" if several sources may add up in it.
+        lag: name of the parameter by which doses into this input arrive later.
+    """
+    return _field(_Declaration("port", unit, meaning, port=kind, lag=lag), dataclasses.MISSING)
+
+
+def _field(declaration: _Declaration, default: Any) -> Any:
+    return eqx.field(default=default, metadata={_KEY: declaration})
+
+
+class Vars(eqx.Module):
+    """A group of named scalars: the states, inputs or outputs of a model."""
+
+
+def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
+    """The variables a class declares, in order.
+
+    Args:
+        group: an organ model (its parameters) or one of its `Vars`.
+        kind: what they are.
+        owner: how to name the class in errors.
+
+    Raises:
+        ModelError: a field without `param`, `state` or `port`, or one whose numbers make no sense.
+    """
+    role, function = {
+        "parameter": ("param", "param(default, unit, meaning)"),
+        "state": ("state", "state(default, unit, meaning)"),
+        "input": ("port", "port(unit, meaning)"),
+        "output": ("port", "port(unit, meaning)"),
+    }[kind]
+    found: dict[str, Variable] = {}
+    for field in dataclasses.fields(group):
+        declaration = field.metadata.get(_KEY)
+        where = f"`{field.name}` of {owner}"
+        if not isinstance(declaration, _Declaration):
+            raise ModelError(f"A {kind} is declared with `{function}`, but {where} is not.")
+        if declaration.role != role:
+            raise ModelError(f"A {kind} is declared with `{function}`, but {where} uses `{declaration.role}`.")
+        _check(declaration, where)
+        found[field.name] = Variable(
+            name=field.name,
+            kind=kind,
+            **{f.name: getattr(declaration, f.name) for f in dataclasses.fields(declaration) if f.name != "role"},
+        )
+    missing = [name for name in group.__dict__.get("__annotations__", {}) if name not in found]
+    plain = [name for name in missing if not str(group.__dict__["__annotations__"][name]).startswith(("ClassVar", "typing.ClassVar"))]
+    if plain:
+        raise ModelError(f"A {kind} is declared with `{function}`, but `{plain[0]}` of {owner} is not.")
+    return found
+
+
+def _check(d: _Declaration, where: str) -> None:
+    if not isinstance(d.unit, str) or not d.unit.strip():
+        raise ModelError(f'A unit is a text such as "mL/s" ("1" for none), but got {d.unit!r} for {where}.')
+    if not isinstance(d.meaning, str) or not d.meaning.strip():
+        raise ModelError(f"A meaning is a line of text, but got {d.meaning!r} for {where}.")
+    if d.role != "port" and not _is_number(d.default):
+        raise ModelError(f"A default is a number, but got {d.default!r} for {where}.")
+    if d.role == "port" and d.port not in ("signal", "flow"):
+        raise ModelError(f'`kind` must be "signal" or "flow", but got {d.port!r} for {where}.')
+    if d.bounds is not None:
+        if len(d.bounds) != 2 or not all(map(_is_number, d.bounds)) or not d.bounds[0] < d.bounds[1]:
+            raise ModelError(f"`bounds` must be increasing, but got {d.bounds} for {where}.")
+        if d.default is not None and not d.bounds[0] <= d.default <= d.bounds[1]:
+            raise ModelError(f"The default must lie inside `bounds` {d.bounds}, but got {d.default} for {where}.")
+    if d.prior is not None and not isinstance(d.prior, Prior):
+        raise ModelError(f"`prior` must be Normal, LogNormal or Uniform, but got {d.prior!r} for {where}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def check_known(kind: str, name: str, known: Mapping[str, Any], owner: str) -> None:
+    """Raise a `ModelError` with the nearest name unless a name is known."""
+    if name not in known:
+        raise ModelError(f"{owner} has no {kind} `{name}`.{nearest(name, known)}")
