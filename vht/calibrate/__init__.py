@@ -1,0 +1,26 @@
+"""Calibration: every twin fitted to its own measurements, with what the measurements say about the estimates."""
+
+from vht.calibrate.bands import Band, band
+from vht.calibrate.estimators import LevenbergMarquardt, calibrate
+from vht.calibrate.noise import Additive, Combined, Proportional
+from vht.calibrate.problem import Free, Measurements, Observable, Problem
+from vht.calibrate.result import Calibration, Failure, Starts
+from vht.calibrate.status import CalibrationStatus
+
+__all__ = [
+    "Additive",
+    "Band",
+    "Calibration",
+    "CalibrationStatus",
+    "Combined",
+    "Failure",
+    "Free",
+    "LevenbergMarquardt",
+    "Measurements",
+    "Observable",
+    "Problem",
+    "Proportional",
+    "Starts",
+    "band",
+    "calibrate",
+]

@@ -1,0 +1,191 @@
+"""The estimator: every twin of a problem fitted at once."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from vht.calibrate.fit import Fitted, Predict, Task, fit
+from vht.calibrate.layout import Layout
+from vht.calibrate.levenberg import Search
+from vht.calibrate.problem import Problem
+from vht.calibrate.result import Calibration, Starts
+from vht.calibrate.solver import predictor
+from vht.calibrate.starts import design
+from vht.model import outputs, states
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    """Maximum likelihood (with priors: maximum a posteriori) by damped Gauss-Newton and Fisher-scoring steps.
+
+    Attributes:
+        max_iterations: most trial points of one start.
+        starts: searches per twin. The first begins at the given start, the others at seeded draws from each parameter's
+            prior, else from between its bounds, else around the given start. The best one is reported.
+        seed: of those draws; a twin's draws do not depend on the rest of the cohort.
+        spread: standard deviation of the draws around the given start: of the logarithm for "log", of the share for
+            "identity".
+        tolerance: a search is done when its minimum is nearer than this many standard errors.
+        damping: of the first step, relative to the curvature.
+        max_change: most that one step may change a "log" or "logit" parameter, on that scale.
+        singular: smallest eigenvalue of the information matrix, scaled to a unit diagonal, that counts as determined.
+        lanes: twins times starts worked on at a time, which bounds the memory.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+
+    max_iterations: int = 100
+    starts: int = 1
+    seed: int = 0
+    spread: float = 0.5
+    tolerance: float = 1e-6
+    damping: float = 1e-3
+    max_change: float = 2.0
+    singular: float = 1e-10
+    lanes: int = 65_536
+
+    def __post_init__(self) -> None:
+        for name in ("max_iterations", "starts", "lanes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, but got {getattr(self, name)}.")
+        for name in ("spread", "tolerance", "damping", "max_change", "singular"):
+            value = getattr(self, name)
+            if not (0.0 < value < math.inf):
+                raise ValueError(f"`{name}` must be a positive number, but got {value}.")
+
+
+def calibrate(
+    problem: Problem,
+    *,
+    method: LevenbergMarquardt = LevenbergMarquardt(),
+    backend: str = "auto",
+    progress: Progress | None = None,
+) -> Calibration:
+    """Fit every twin of a problem to its own measurements.
+
+    Args:
+        problem: model, free parameters, observables, measurements.
+        method: the estimator's settings.
+        backend: how to solve: "lanes", "xla" or "auto".
+        progress: called as ``progress(done, total)`` in searches (twins times starts) after every round.
+
+    Returns:
+        Estimates, uncertainty and status of each twin.
+    """
+    units = {name: variable.unit for name, variable in (states(problem.model) | outputs(problem.model)).items()}
+    return run(
+        predictor(problem, backend),
+        problem.layout,
+        problem,
+        observable_units=tuple(units[o.output] for o in problem.observables.values()),
+        method=method,
+        progress=progress,
+    )
+
+
+def run(
+    predict: Predict,
+    layout: Layout,
+    problem: Problem,
+    *,
+    observable_units: tuple[str, ...],
+    method: LevenbergMarquardt,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Fit a problem whose model is given as a function.
+
+    Args:
+        predict: predicts the measurements of some twins.
+        layout: the measurements.
+        problem: names, transforms, priors, noise models and starts.
+        observable_units: of each observable.
+        method: settings.
+        progress: as in `calibrate`.
+    """
+    began = time.perf_counter()
+    twins, starts = layout.twins, method.starts
+    noises = [observable.noise for observable in problem.observables.values()]
+    search = Search(method.max_iterations, method.tolerance, method.damping, method.max_change)
+    size = max(method.lanes // starts, 1)
+    parts: list[Fitted] = []
+    for first in range(0, max(twins, 1), size):
+        some = np.arange(first, min(first + size, twins))
+        begin = design(
+            problem.starts[some],
+            problem.transforms,
+            [own or v.prior for own, v in zip(problem.priors, problem.variables, strict=True)],
+            starts=starts,
+            seed=method.seed,
+            spread=method.spread,
+        )
+        task = Task(
+            predict=lambda natural, lane, some=some: predict(natural, some[lane]),
+            layout=layout.take(some),
+            noises=noises,
+            transforms=problem.transforms,
+            priors=problem.priors,
+            starts=begin,
+        )
+        report = None
+        if progress is not None:
+            offset = first * starts
+            report = lambda done, offset=offset: progress(offset + done, twins * starts)  # noqa: E731
+        parts.append(fit(task, search, singular=method.singular, report=report))
+    fitted = Fitted.joined(parts)
+    return _result(fitted, layout, problem, observable_units, method, time.perf_counter() - began)
+
+
+def _result(
+    fitted: Fitted,
+    layout: Layout,
+    problem: Problem,
+    observable_units: tuple[str, ...],
+    method: LevenbergMarquardt,
+    seconds: float,
+) -> Calibration:
+    transforms = problem.transforms
+
+    def natural(place: Float[np.ndarray, "*shape parameters"]) -> Float[np.ndarray, "*shape parameters"]:
+        return np.stack([t.inverse(place[..., k]) for k, t in enumerate(transforms)], axis=-1)
+
+    estimate = natural(fitted.place)
+    stretch = np.stack([t.derivative(fitted.place[:, k]) for k, t in enumerate(transforms)], axis=1)
+    unknown = fitted.held[:, :, None] | fitted.held[:, None, :]
+    covariance = np.where(unknown, np.nan, fitted.covariance * stretch[:, :, None] * stretch[:, None, :])
+    curve = np.full(int(layout.used.sum()), np.nan)
+    curve[layout.row[layout.used]] = fitted.predicted[layout.used]
+    return Calibration(
+        twins=problem.twin_names,
+        parameters=problem.names,
+        units=tuple(variable.unit for variable in problem.variables),
+        observables=tuple(problem.observables),
+        observable_units=observable_units,
+        estimate=estimate,
+        standard_error=np.sqrt(np.einsum("bkk->bk", covariance)),
+        covariance=covariance,
+        degrees=fitted.degrees,
+        search_estimate=fitted.place,
+        search_covariance=fitted.covariance,
+        transforms=transforms,
+        at_bound=fitted.held,
+        sd=fitted.noise[:, :, 0],
+        fraction=fitted.noise[:, :, 1],
+        rmse=fitted.rmse,
+        objective=fitted.objective,
+        status=fitted.status,
+        iterations=fitted.iterations,
+        seconds=seconds,
+        fitted=curve,
+        starts=Starts(fitted.start_status, fitted.start_objective, natural(fitted.start_place)),
+        weakest=fitted.weakest,
+        method=method,
+    )

@@ -1,0 +1,318 @@
+"""What is to be calibrated: a model, its free parameters, its observables, and everyone's measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from vht.calibrate.layout import Layout, lay_out
+from vht.calibrate.noise import Additive, Combined, Noise, Proportional
+from vht.calibrate.transforms import Identity, Log, Logit, Transform
+from vht.errors import DataError, ModelError, nearest
+from vht.model import Organ, Prior, Twins, Uniform, Variable, initial_state, outputs, parameters, states
+from vht.solve import Schedule, Tsit5
+
+INITIAL = "initial."
+
+
+@dataclass(frozen=True)
+class Free:
+    """A quantity to estimate.
+
+    Attributes:
+        transform: the scale of the search, and of the intervals. By default "logit" between finite `bounds`, "log" if
+            the bounds (given here, else the model's) leave out negative values, else "identity".
+        bounds: smallest and largest value allowed; None for all that the transform can reach (log: positive values). The
+            model's own bounds describe what is usual and are no limits. A uniform prior bounds its parameter too.
+        start: where the search starts, one number or one a twin. By default the twin's own column, else the model's value.
+        prior: prior distribution; "model" takes the model's. None fits by maximum likelihood.
+    """
+
+    transform: Literal["identity", "log", "logit"] | None = None
+    bounds: tuple[float, float] | None = None
+    start: Any = None
+    prior: Prior | Literal["model"] | None = None
+
+
+@dataclass(frozen=True)
+class Observable:
+    """Something that is measured.
+
+    Attributes:
+        output: name of the model's output or state.
+        noise: how measurements scatter around it; measurements with an `sd` of their own use that instead.
+    """
+
+    output: str
+    noise: Noise = field(default_factory=Additive)
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """A long table of measurements, a column an attribute, everything in the model's units.
+
+    Attributes:
+        twin: whose measurement: an index, or a name.
+        time: when, in the model's unit of time.
+        observable: which observable, by name.
+        value: what was measured.
+        sd: its standard deviation, NaN where the observable's noise model gives it; None if it always does.
+        names: the twins' names, in the order of the indices. By default the problem's twins' names, else the names in
+            `twin` in order of appearance, else numbers.
+
+    Raises:
+        DataError: columns of different length, a time or value that is not finite, an `sd` that is not positive.
+    """
+
+    twin: Int[np.ndarray, " m"] | Sequence[Any]
+    time: Float[np.ndarray, " m"] | Sequence[float]
+    observable: np.ndarray | Sequence[str]
+    value: Float[np.ndarray, " m"] | Sequence[float]
+    sd: Float[np.ndarray, " m"] | Sequence[float] | None = None
+    names: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        twin = np.asarray(self.twin)
+        put("twin", twin.astype(np.int64) if twin.dtype.kind in "iub" or twin.size == 0 else twin.astype(str))
+        put("time", np.asarray(self.time, np.float64))
+        put("observable", np.asarray(self.observable).astype(str))
+        put("value", np.asarray(self.value, np.float64))
+        put("sd", np.full(np.shape(self.value), np.nan) if self.sd is None else np.asarray(self.sd, np.float64))
+        lengths = {name: np.shape(getattr(self, name)) for name in ("twin", "time", "observable", "value", "sd")}
+        if len(set(lengths.values())) != 1 or len(np.shape(self.value)) != 1:
+            raise DataError(f"The columns of `Measurements` must be as long as each other, but got {lengths}.")
+        for name in ("time", "value"):
+            bad = np.flatnonzero(~np.isfinite(getattr(self, name)))
+            if bad.size:
+                raise DataError(f"`{name}` must be finite, but is {getattr(self, name)[bad[0]]} in {_rows(bad)}.")
+        sd = np.asarray(self.sd)
+        bad = np.flatnonzero(~(np.isnan(sd) | ((sd > 0) & (sd < np.inf))))
+        if bad.size:
+            raise DataError(f"`sd` must be positive, or NaN where unknown, but is {sd[bad[0]]} in {_rows(bad)}.")
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+def _rows(rows: np.ndarray) -> str:
+    shown = ", ".join(str(row) for row in rows[:5])
+    return f"row {shown}" if rows.size == 1 else f"rows {shown}" + (" and others" if rows.size > 5 else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A calibration problem, checked when it is made.
+
+    Attributes:
+        model: the organ model; its values are used for whatever neither `twins` nor `free` gives.
+        free: what to estimate: names of parameters, or ``"initial.STATE"`` for an initial value.
+        observables: what is measured, by the names used in the measurements.
+        measurements: everyone's measurements.
+        schedule: doses and measured inputs.
+        twins: what is known to differ from twin to twin. A column that is also free gives each twin's start.
+        initial: initial values that are known, one number or one a twin each.
+        method: how to solve; sensitivities obey its tolerances too.
+        start: time at which the initial values hold.
+
+    Raises:
+        ModelError: a name that the model does not have (with the nearest one it has), bounds that are reversed, a start
+            outside its bounds, a transform that does not fit its bounds, nothing free.
+        DataError: measurements of an unknown observable or twin, or before the start.
+    """
+
+    model: Organ
+    free: Mapping[str, Free]
+    observables: Mapping[str, Observable]
+    measurements: Measurements
+    schedule: Schedule | None = None
+    twins: Twins | Mapping[str, Any] | None = None
+    initial: Mapping[str, Any] | None = None
+    method: Any = field(default_factory=lambda: Tsit5(rtol=1e-8, atol=1e-10))
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.free:
+            raise ModelError("There must be at least one free parameter, but `free` is empty.")
+        if not self.observables:
+            raise ModelError("There must be at least one observable, but `observables` is empty.")
+        declared, held = parameters(self.model), states(self.model)
+        choices = [*declared, *(INITIAL + name for name in held)]
+        for name, free in self.free.items():
+            _known("free parameter", name, choices)
+            if not isinstance(free, Free):
+                raise ModelError(f"`free` must map to `Free(...)`, but got {free!r} for `{name}`.")
+        for name, observable in self.observables.items():
+            if not isinstance(observable, Observable):
+                raise ModelError(f"`observables` must map to `Observable(...)`, but got {observable!r} for `{name}`.")
+            _known(f"output of observable `{name}`", observable.output, [*outputs(self.model), *held])
+            if not isinstance(observable.noise, Additive | Proportional | Combined):
+                raise ModelError(
+                    f"`noise` must be `Additive`, `Proportional` or `Combined`, but got {observable.noise!r} for `{name}`."
+                )
+        for name in self.columns:
+            _known("column of `twins`", name, list(declared))
+        for name in self.initial or {}:
+            _known("state in `initial`", name, list(held))
+            if INITIAL + name in self.free:
+                raise ModelError(f"The initial value of `{name}` cannot be both given in `initial` and free.")
+        _ = self.layout, self.transforms, self.starts
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The free parameters."""
+        return tuple(self.free)
+
+    @cached_property
+    def variables(self) -> tuple[Variable, ...]:
+        """What the model says about each free parameter (for an initial value, about its state)."""
+        declared, held = parameters(self.model), states(self.model)
+        return tuple(held[n.removeprefix(INITIAL)] if n.startswith(INITIAL) else declared[n] for n in self.free)
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What differs from twin to twin."""
+        if self.twins is None:
+            return {}
+        columns = self.twins.columns if isinstance(self.twins, Twins) else self.twins
+        return {name: np.asarray(values, np.float64) for name, values in columns.items()}
+
+    @cached_property
+    def twin_names(self) -> tuple[str, ...]:
+        """Everyone's name, in the order of the results."""
+        measured, given = self.measurements, getattr(self.twins, "names", None)
+        if given is not None:
+            return tuple(str(name) for name in given)
+        if measured.names is not None:
+            return tuple(str(name) for name in measured.names)
+        lengths = {len(column) for column in self.columns.values() if column.ndim == 1}
+        if np.asarray(measured.twin).dtype.kind == "U":
+            return tuple(dict.fromkeys(str(name) for name in measured.twin))
+        lengths |= {int(np.max(measured.twin)) + 1} if len(measured) and not lengths else set()
+        return tuple(str(i) for i in range(max(lengths, default=0)))
+
+    @cached_property
+    def priors(self) -> tuple[Prior | None, ...]:
+        """Each free parameter's prior."""
+        return tuple(
+            variable.prior if free.prior == "model" else free.prior
+            for free, variable in zip(self.free.values(), self.variables, strict=True)
+        )
+
+    @cached_property
+    def transforms(self) -> tuple[Transform, ...]:
+        """Each free parameter's transform."""
+        rows = zip(self.free.items(), self.variables, self.priors, strict=True)
+        return tuple(_transform(name, free, variable, prior) for (name, free), variable, prior in rows)
+
+    @cached_property
+    def starts(self) -> Float[np.ndarray, "twins parameters"]:
+        """Each twin's first start, natural scale."""
+        twins = len(self.twin_names)
+        out = np.empty((twins, len(self.free)))
+        initials: Any = None
+        for k, ((name, free), transform) in enumerate(zip(self.free.items(), self.transforms, strict=True)):
+            if free.start is not None:
+                start = np.asarray(free.start, np.float64)
+            elif name in self.columns:
+                start = self.columns[name]
+            elif name.startswith(INITIAL):
+                initials = initial_state(self.model) if initials is None else initials
+                start = np.asarray(getattr(initials, name.removeprefix(INITIAL)), np.float64)
+            else:
+                start = np.asarray(getattr(self.model, name), np.float64)
+            if start.ndim > 1 or (start.ndim == 1 and start.size != twins):
+                raise ModelError(
+                    f"`start` of `{name}` must be one number or one for each of {twins} twins, but got {start.shape}."
+                )
+            if start.ndim == 0 and not transform.contains(start):
+                raise ModelError(f"`start` must lie inside {_domain(transform)}, but got {start:g} for `{name}`.")
+            out[:, k] = start
+        return out
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The measurements laid out by twin."""
+        table, known = self.measurements, {name: i for i, name in enumerate(self.twin_names)}
+        twin = np.asarray(table.twin)
+        if twin.dtype.kind == "U":
+            names, code = np.unique(twin, return_inverse=True)
+            for name in names:
+                if name not in known:
+                    raise DataError(
+                        f"There are measurements of `{name}`, who is not among the twins.{nearest(name, known)}"
+                    )
+            twin = np.array([known[name] for name in names], np.int64)[code]
+        bad = np.flatnonzero((twin < 0) | (twin >= len(known)))
+        if bad.size:
+            raise DataError(f"`twin` must lie in [0, {len(known)}), but is {twin[bad[0]]} in {_rows(bad)}.")
+        observed = np.asarray(table.observable)
+        code = np.full(len(table), -1)
+        for o, name in enumerate(self.observables):
+            code[observed == name] = o
+        if (code < 0).any():
+            name = str(observed[code < 0][0])
+            raise DataError(
+                f"There are measurements of `{name}`, which is no observable.{nearest(name, self.observables)}"
+            )
+        early = np.flatnonzero(np.asarray(table.time) < self.start)
+        if early.size:
+            raise DataError(
+                f"Measurements must not lie before the start at {self.start:g}, but time is"
+                f" {table.time[early[0]]:g} in {_rows(early)}."
+            )
+        return lay_out(
+            twin,
+            np.asarray(table.time),
+            code,
+            np.asarray(table.value),
+            np.asarray(table.sd),
+            twins=len(known),
+            observables=len(self.observables),
+        )
+
+
+def _known(what: str, name: str, choices: Sequence[str]) -> None:
+    if name not in choices:
+        raise ModelError(f"The {what} `{name}` is unknown.{nearest(name, choices)}")
+
+
+def _domain(transform: Transform) -> str:
+    return f"({transform.lower:g}, {transform.upper:g})"
+
+
+def _transform(name: str, free: Free, variable: Variable, prior: Prior | None) -> Transform:
+    lower, upper = (-math.inf, math.inf) if free.bounds is None else (float(b) for b in free.bounds)
+    if isinstance(prior, Uniform):
+        lower, upper = max(lower, prior.lower), min(upper, prior.upper)
+    if not lower < upper:
+        raise ModelError(f"`bounds` must be increasing, but got ({lower:g}, {upper:g}) for `{name}`.")
+    finite = math.isfinite(lower) and math.isfinite(upper)
+    usual = variable.bounds if free.bounds is None and not finite else (lower, upper)
+    kind = free.transform
+    if kind is None:
+        positive = usual is not None and usual[0] >= 0
+        kind = "logit" if finite else "log" if positive else "identity"
+    if kind == "logit":
+        if not finite:
+            raise ModelError(
+                f'The transform "logit" needs finite `bounds`, but got ({lower:g}, {upper:g}) for `{name}`.'
+            )
+        return Logit(lower, upper)
+    if kind == "log":
+        if upper <= 0 or (free.bounds is not None and lower < 0):
+            raise ModelError(
+                f'The transform "log" needs `bounds` that are not negative, but got ({lower:g}, {upper:g}) for `{name}`.'
+            )
+        return Log(max(lower, 0.0), upper)
+    if kind == "identity":
+        return Identity(lower, upper)
+    raise ModelError(f'`transform` must be "identity", "log" or "logit", but got {kind!r} for `{name}`.')

@@ -1,0 +1,100 @@
+"""The model's predictions by way of the solver: curves and Jacobians of some twins at their own times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from vht.calibrate.fit import Predict, Predicted
+from vht.calibrate.problem import INITIAL, Problem
+from vht.solve import simulate_with_jacobian
+
+
+def bucket(count: int) -> int:
+    """The size a batch is filled up to: 8, 32, 128, ..., so that few sizes ever need a program of their own."""
+    size = 8
+    while size < count:
+        size *= 4
+    return size
+
+
+def curves(
+    problem: Problem,
+    natural: Float[np.ndarray, "lanes parameters"],
+    twin: Int[np.ndarray, " lanes"],
+    times: Float[np.ndarray, "lanes saves"],
+    backend: str,
+) -> tuple[
+    Float[np.ndarray, "observables lanes saves"],
+    Float[np.ndarray, "observables lanes saves parameters"],
+    Bool[np.ndarray, " lanes"],
+]:
+    """Every observable's curve and its derivatives with respect to the free parameters.
+
+    Args:
+        problem: model, schedule and columns.
+        natural: values of the free parameters.
+        twin: which twin each lane is.
+        times: nondecreasing in each row.
+        backend: of the solver.
+
+    Returns:
+        Values, Jacobian, and which lanes were solved.
+    """
+    count = twin.size
+    # idle lanes fill the batch up: copies of the first whose only time is the start, so that they take no step
+    fill = np.zeros(bucket(count), np.int64)
+    fill[:count] = np.arange(count)
+    natural, twin = natural[fill], twin[fill]
+    times = np.where((np.arange(fill.size) < count)[:, None], times[fill], problem.start)
+
+    columns: dict[str, Any] = {name: _rows(column, twin) for name, column in problem.columns.items()}
+    initial: dict[str, Any] = {name: _rows(value, twin) for name, value in (problem.initial or {}).items()}
+    for k, name in enumerate(problem.names):
+        if name.startswith(INITIAL):
+            initial[name.removeprefix(INITIAL)] = natural[:, k]
+        else:
+            columns[name] = natural[:, k]
+    observed = [observable.output for observable in problem.observables.values()]
+    trajectory, jacobian = simulate_with_jacobian(
+        problem.model,
+        times,
+        free=problem.names,
+        twins=columns,
+        initial=initial,
+        start=problem.start,
+        # a schedule's arrays have one axis more when they differ from twin to twin
+        schedule=jax.tree.map(lambda leaf: np.asarray(leaf)[twin] if np.ndim(leaf) == 2 else leaf, problem.schedule),
+        observe=list(dict.fromkeys(observed)),
+        method=problem.method,
+        backend=backend,  # type: ignore[arg-type]
+    )
+    values = np.stack([np.asarray(trajectory.values[name])[:count] for name in observed])
+    slopes = np.stack([np.asarray(jacobian[name])[:count] for name in observed])
+    return values, slopes, np.asarray(trajectory.ok)[:count]
+
+
+def _rows(values: Any, twin: Int[np.ndarray, " lanes"]) -> Any:
+    values = np.asarray(values, np.float64)
+    return values[twin] if values.ndim else values
+
+
+def predictor(problem: Problem, backend: str) -> Predict:
+    """The function that predicts the problem's measurements.
+
+    Args:
+        problem: what to predict.
+        backend: of the solver.
+    """
+    layout = problem.layout
+
+    def predict(natural: np.ndarray, twin: np.ndarray) -> Predicted:
+        values, slopes, ok = curves(problem, natural, twin, layout.times[twin], backend)
+        lane = np.arange(twin.size)[:, None]
+        where = layout.observable[twin], lane, layout.save[twin]
+        return Predicted(values[where], slopes[where], ok)
+
+    return predict
