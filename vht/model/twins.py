@@ -78,7 +78,12 @@ class Twins:
 
     @classmethod
     def sample(
-        cls, model: Organ | type[Organ], n: int, seed: int = 0, only: Sequence[str] | None = None, spread: float | None = None
+        cls,
+        model: Organ | type[Organ],
+        n: int,
+        seed: int = 0,
+        only: Sequence[str] | None = None,
+        spread: float | None = None,
     ) -> Twins:
         """A virtual cohort, drawn from the parameters' priors, within their bounds.
 
@@ -93,7 +98,9 @@ class Twins:
             ModelError: a parameter that is unknown, or has no prior to draw from.
         """
         known = parameters(model)
-        chosen = [name for name, v in known.items() if v.prior is not None or spread is not None] if only is None else only
+        chosen = (
+            [name for name, v in known.items() if v.prior is not None or spread is not None] if only is None else only
+        )
         generator = np.random.default_rng(seed)
         columns = {}
         for name in chosen:

@@ -147,7 +147,9 @@ def _method(
     # jax sorts dictionary keys; `out` has the same order as the flat results
     for name, unit in zip(jax.tree.leaves({k: k for k in out}), results, strict=True):
         if unit is not ANY and not same(unit, wanted[name]):
-            raise UnitError(f"{cls.__name__}.{method}: the {what} `{name}` must be in {say(wanted[name])}, but is in {say(unit)}.")
+            raise UnitError(
+                f"{cls.__name__}.{method}: the {what} `{name}` must be in {say(wanted[name])}, but is in {say(unit)}."
+            )
 
 
 # -------------------------------------------------------------------------------------------------------- the walk

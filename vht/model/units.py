@@ -66,7 +66,24 @@ def parse(text: str) -> pint.Unit:
 def _hint(text: str) -> str:
     from vht.errors import nearest
 
-    common = ("mL", "L", "mg", "ug", "kg", "mmHg", "cmH2O", "mmol", "mol", "min", "s", "h", "day", "mg/dL", "mmol/L", "mg/L")
+    common = (
+        "mL",
+        "L",
+        "mg",
+        "ug",
+        "kg",
+        "mmHg",
+        "cmH2O",
+        "mmol",
+        "mol",
+        "min",
+        "s",
+        "h",
+        "day",
+        "mg/dL",
+        "mmol/L",
+        "mg/L",
+    )
     common += ("uU/mL", "mL/min", "L/min", "mmHg*s/mL", "mL/mmHg", "1/min", "bpm")
     hint = nearest(text, common)
     return hint if "Did you mean" in hint else ""

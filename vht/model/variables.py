@@ -148,7 +148,11 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
             **{f.name: getattr(declaration, f.name) for f in dataclasses.fields(declaration) if f.name != "role"},
         )
     missing = [name for name in group.__dict__.get("__annotations__", {}) if name not in found]
-    plain = [name for name in missing if not str(group.__dict__["__annotations__"][name]).startswith(("ClassVar", "typing.ClassVar"))]
+    plain = [
+        name
+        for name in missing
+        if not str(group.__dict__["__annotations__"][name]).startswith(("ClassVar", "typing.ClassVar"))
+    ]
     if plain:
         raise ModelError(f"A {kind} is declared with `{function}`, but `{plain[0]}` of {owner} is not.")
     return found

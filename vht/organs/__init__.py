@@ -1,0 +1,31 @@
+"""The library of organ models. `catalogue` lists them by the name a study file uses."""
+
+from __future__ import annotations
+
+import importlib
+
+from vht.errors import ModelError, nearest
+from vht.model import Organ
+
+_HOME = {
+    "circulation": ("vht.organs.circulation", "Circulation"),
+    "minimal_glucose": ("vht.organs.glucose", "MinimalGlucose"),
+    "oral_drug": ("vht.organs.drugs", "OralDrug1"),
+}
+
+
+def catalogue() -> dict[str, type[Organ]]:
+    """All organ models by name."""
+    return {name: organ(name) for name in _HOME}
+
+
+def organ(name: str) -> type[Organ]:
+    """The organ model of a name.
+
+    Raises:
+        ModelError: if there is none; suggests the nearest.
+    """
+    if name not in _HOME:
+        raise ModelError(f"There is no model `{name}`.{nearest(name, _HOME)}")
+    module, cls = _HOME[name]
+    return getattr(importlib.import_module(module), cls)
