@@ -26,6 +26,7 @@ from vht_kernels.lower import Argument, check, lower
 from vht_kernels.uniform import inner_jaxprs
 
 _PROGRAMS_KEPT = 256
+_SHARED = object()
 
 lanes_p = jex.Primitive("lanes")
 lanes_p.multiple_results = True
@@ -139,11 +140,12 @@ def _lane_axes(shared: bool) -> int:
 
 def _shared(in_axes: Any, args: tuple[Any, ...], tree: Any) -> list[bool]:
     prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
-    axes = jax.tree.broadcast(prefix, args, is_leaf=lambda x: x is None)
-    leaves = jax.tree.leaves(axes, is_leaf=lambda x: x is None)
-    if len(leaves) != tree.num_leaves or any(a not in (0, None) for a in leaves):
+    # None would be an empty subtree: give it a name of its own before broadcasting
+    marked = jax.tree.map(lambda axis: _SHARED if axis is None else axis, prefix, is_leaf=lambda axis: axis is None)
+    leaves = jax.tree.leaves(jax.tree.broadcast(marked, args))
+    if len(leaves) != tree.num_leaves or any(axis != 0 and axis is not _SHARED for axis in leaves):
         raise ValueError(f"`in_axes` must hold 0 or None for each argument, but got {in_axes}.")
-    return [a is None for a in leaves]
+    return [axis is _SHARED for axis in leaves]
 
 
 def _check_axes(flat: Sequence[jax.Array], shared: Sequence[bool]) -> None:

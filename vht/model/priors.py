@@ -28,19 +28,19 @@ class Normal(eqx.Module):
         _require(math.isfinite(self.mean), "mean", "finite", self.mean)
         _require(self.sd > 0 and math.isfinite(self.sd), "sd", "positive", self.sd)
 
-    def log_density(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def log_density(self, x: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """Logarithm of the density at `x`, per unit of `x`."""
         return -0.5 * ((x - self.mean) / self.sd) ** 2 - math.log(self.sd) - 0.5 * math.log(2 * math.pi)
 
-    def quantile(self, p: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def quantile(self, p: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """The value below which a share `p` lies."""
         return self.mean + self.sd * special.ndtri(jnp.asarray(p))
 
-    def cdf(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def cdf(self, x: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """The share that lies below `x`."""
         return special.ndtr((jnp.asarray(x) - self.mean) / self.sd)
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, ...]:
         """Independent draws."""
         return self.quantile(_open_uniform(key, shape))
 
@@ -60,7 +60,7 @@ class LogNormal(eqx.Module):
         _require(self.median > 0 and math.isfinite(self.median), "median", "positive", self.median)
         _require(self.sd > 0 and math.isfinite(self.sd), "sd", "positive", self.sd)
 
-    def log_density(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def log_density(self, x: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """Logarithm of the density at `x`, per unit of `x`; -inf where ``x <= 0``."""
         x = jnp.asarray(x)
         safe = jnp.where(x > 0, x, 1.0)
@@ -68,16 +68,16 @@ class LogNormal(eqx.Module):
         density = -0.5 * z**2 - jnp.log(safe) - math.log(self.sd) - 0.5 * math.log(2 * math.pi)
         return jnp.where(x > 0, density, -jnp.inf)
 
-    def quantile(self, p: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def quantile(self, p: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """The value below which a share `p` lies."""
         return self.median * jnp.exp(self.sd * special.ndtri(jnp.asarray(p)))
 
-    def cdf(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def cdf(self, x: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """The share that lies below `x`."""
         x = jnp.asarray(x)
         return jnp.where(x > 0, special.ndtr(jnp.log(jnp.where(x > 0, x, 1.0) / self.median) / self.sd), 0.0)
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, ...]:
         """Independent draws."""
         return self.quantile(_open_uniform(key, shape))
 
@@ -97,20 +97,20 @@ class Uniform(eqx.Module):
         finite = math.isfinite(self.lower) and math.isfinite(self.upper)
         _require(finite and self.lower < self.upper, "lower", f"below `upper` ({self.upper})", self.lower)
 
-    def log_density(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def log_density(self, x: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """Logarithm of the density at `x`, per unit of `x`; -inf outside."""
         x = jnp.asarray(x)
         return jnp.where((x >= self.lower) & (x <= self.upper), -math.log(self.upper - self.lower), -jnp.inf)
 
-    def quantile(self, p: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def quantile(self, p: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """The value below which a share `p` lies."""
         return self.lower + (self.upper - self.lower) * jnp.asarray(p)
 
-    def cdf(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def cdf(self, x: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """The share that lies below `x`."""
         return jnp.clip((jnp.asarray(x) - self.lower) / (self.upper - self.lower), 0.0, 1.0)
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, ...]:
         """Independent draws."""
         return self.quantile(_open_uniform(key, shape))
 
@@ -118,7 +118,7 @@ class Uniform(eqx.Module):
 Prior = Normal | LogNormal | Uniform
 
 
-def _open_uniform(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+def _open_uniform(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, ...]:
     # strictly between 0 and 1, so that no draw is infinite
     tiny = jnp.finfo(jnp.result_type(float)).eps
     return jax.random.uniform(key, shape, minval=tiny, maxval=1.0 - tiny)

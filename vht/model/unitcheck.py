@@ -277,12 +277,33 @@ def _pow(eqn: Any, units: list[Any]) -> Any:
 
 
 _KEEP = frozenset(
-    "neg abs floor ceil round copy copy_p convert_element_type stop_gradient broadcast_in_dim reshape squeeze "
-    "expand_dims reduce_precision real device_put optimization_barrier nextafter".split()
+    (
+        *("neg", "abs", "floor", "ceil", "round", "copy", "copy_p", "convert_element_type", "stop_gradient", "real"),
+        *("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "reduce_precision", "device_put", "nextafter"),
+        "optimization_barrier",
+    )
 )
-_ALIKE = frozenset("add sub max min rem add_any".split())
-_COMPARE = frozenset("eq ne lt le gt ge".split())
+_ALIKE = frozenset(("add", "sub", "max", "min", "rem", "add_any"))
+_COMPARE = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 _NUMBERS = frozenset(
-    "exp exp2 expm1 log log1p logistic sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erf_inv "
-    "lgamma digamma and or not xor shift_left shift_right_logical shift_right_arithmetic".split()
+    (
+        *(
+            "exp",
+            "exp2",
+            "expm1",
+            "log",
+            "log1p",
+            "logistic",
+            "sin",
+            "cos",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "sinh",
+            "cosh",
+        ),
+        *("tanh", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma", "digamma", "and", "or", "not", "xor"),
+        *("shift_left", "shift_right_logical", "shift_right_arithmetic"),
+    )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -147,12 +148,8 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
             kind=kind,
             **{f.name: getattr(declaration, f.name) for f in dataclasses.fields(declaration) if f.name != "role"},
         )
-    missing = [name for name in group.__dict__.get("__annotations__", {}) if name not in found]
-    plain = [
-        name
-        for name in missing
-        if not str(group.__dict__["__annotations__"][name]).startswith(("ClassVar", "typing.ClassVar"))
-    ]
+    annotations = inspect.get_annotations(group)
+    plain = [name for name, kind_ in annotations.items() if name not in found and "ClassVar" not in str(kind_)]
     if plain:
         raise ModelError(f"A {kind} is declared with `{function}`, but `{plain[0]}` of {owner} is not.")
     return found
