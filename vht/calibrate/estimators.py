@@ -11,15 +11,16 @@ import numpy as np
 from jaxtyping import Float
 
 from vht.calibrate.fit import Fitted, Predict, Task, fit
-from vht.calibrate.layout import Layout
 from vht.calibrate.levenberg import Search
 from vht.calibrate.problem import Problem
 from vht.calibrate.result import Calibration, Starts
-from vht.calibrate.solver import predictor
+from vht.calibrate.solver import CHUNK, predictor
 from vht.calibrate.starts import design
 from vht.model import outputs, states
 
 Progress = Callable[[int, int], None]
+
+BLOCK = 2**23
 
 
 @dataclass(frozen=True)
@@ -81,41 +82,32 @@ def calibrate(
     Returns:
         Estimates, uncertainty and status of each twin.
     """
-    units = {name: variable.unit for name, variable in (states(problem.model) | outputs(problem.model)).items()}
-    return run(
-        predictor(problem, backend),
-        problem.layout,
-        problem,
-        observable_units=tuple(units[o.output] for o in problem.observables.values()),
-        method=method,
-        progress=progress,
-    )
+    return calibrate_with(predictor(problem, backend), problem, method=method, progress=progress)
 
 
-def run(
+def calibrate_with(
     predict: Predict,
-    layout: Layout,
     problem: Problem,
     *,
-    observable_units: tuple[str, ...],
-    method: LevenbergMarquardt,
+    method: LevenbergMarquardt = LevenbergMarquardt(),
     progress: Progress | None = None,
 ) -> Calibration:
-    """Fit a problem whose model is given as a function.
+    """Fit a problem whose predictions come from a function, such as a closed form, instead of from the solver.
 
     Args:
-        predict: predicts the measurements of some twins.
-        layout: the measurements.
-        problem: names, transforms, priors, noise models and starts.
-        observable_units: of each observable.
-        method: settings.
+        predict: predicts the measurements, in the rows of `problem.layout`, and their derivatives.
+        problem: measurements, names, transforms, priors, noise models and starts; its model only names and labels.
+        method: the estimator's settings.
         progress: as in `calibrate`.
     """
     began = time.perf_counter()
+    layout = problem.layout
     twins, starts = layout.twins, method.starts
     noises = [observable.noise for observable in problem.observables.values()]
     search = Search(method.max_iterations, method.tolerance, method.damping, method.max_change)
-    size = max(method.lanes // starts, 1)
+    # the Jacobian is the largest array: a slice's fills no more than BLOCK numbers
+    lanes = min(method.lanes, BLOCK // (layout.value.shape[1] * len(problem.free)))
+    size = max((lanes - lanes % CHUNK if lanes > CHUNK else lanes) // starts, 1)
     parts: list[Fitted] = []
     for first in range(0, max(twins, 1), size):
         some = np.arange(first, min(first + size, twins))
@@ -141,18 +133,12 @@ def run(
             report = lambda done, offset=offset: progress(offset + done, twins * starts)  # noqa: E731
         parts.append(fit(task, search, singular=method.singular, report=report))
     fitted = Fitted.joined(parts)
-    return _result(fitted, layout, problem, observable_units, method, time.perf_counter() - began)
+    return _result(fitted, problem, method, time.perf_counter() - began)
 
 
-def _result(
-    fitted: Fitted,
-    layout: Layout,
-    problem: Problem,
-    observable_units: tuple[str, ...],
-    method: LevenbergMarquardt,
-    seconds: float,
-) -> Calibration:
-    transforms = problem.transforms
+def _result(fitted: Fitted, problem: Problem, method: LevenbergMarquardt, seconds: float) -> Calibration:
+    layout, transforms = problem.layout, problem.transforms
+    units = {name: variable.unit for name, variable in (states(problem.model) | outputs(problem.model)).items()}
 
     def natural(place: Float[np.ndarray, "*shape parameters"]) -> Float[np.ndarray, "*shape parameters"]:
         return np.stack([t.inverse(place[..., k]) for k, t in enumerate(transforms)], axis=-1)
@@ -168,7 +154,7 @@ def _result(
         parameters=problem.names,
         units=tuple(variable.unit for variable in problem.variables),
         observables=tuple(problem.observables),
-        observable_units=observable_units,
+        observable_units=tuple(units[observable.output] for observable in problem.observables.values()),
         estimate=estimate,
         standard_error=np.sqrt(np.einsum("bkk->bk", covariance)),
         covariance=covariance,

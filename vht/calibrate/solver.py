@@ -12,13 +12,9 @@ from vht.calibrate.fit import Predict, Predicted
 from vht.calibrate.problem import INITIAL, Problem
 from vht.solve import simulate_with_jacobian
 
-
-def bucket(count: int) -> int:
-    """The size a batch is filled up to: 8, 32, 128, ..., so that few sizes ever need a program of their own."""
-    size = 8
-    while size < count:
-        size *= 4
-    return size
+CHUNK = 4096
+SIZES = (8, 64, 512, CHUNK)
+"""A batch is solved in chunks filled up to one of these sizes: so few programs serve cohorts of every size, whoever is left."""
 
 
 def curves(
@@ -44,9 +40,20 @@ def curves(
     Returns:
         Values, Jacobian, and which lanes were solved.
     """
+    shape = (len(problem.observables), twin.size, times.shape[1])
+    values, slopes, ok = np.empty(shape), np.empty((*shape, len(problem.names))), np.empty(twin.size, bool)
+    for first in range(0, twin.size, CHUNK):
+        some = slice(first, first + CHUNK)
+        values[:, some], slopes[:, some], ok[some] = _chunk(problem, natural[some], twin[some], times[some], backend)
+    return values, slopes, ok
+
+
+def _chunk(
+    problem: Problem, natural: np.ndarray, twin: np.ndarray, times: np.ndarray, backend: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count = twin.size
-    # idle lanes fill the batch up: copies of the first whose only time is the start, so that they take no step
-    fill = np.zeros(bucket(count), np.int64)
+    # idle lanes fill the chunk up: copies of the first whose only time is the start, so that they take no step
+    fill = np.zeros(next(size for size in SIZES if size >= count), np.int64)
     fill[:count] = np.arange(count)
     natural, twin = natural[fill], twin[fill]
     times = np.where((np.arange(fill.size) < count)[:, None], times[fill], problem.start)
