@@ -100,9 +100,8 @@ class Sheet:
         Empty cells are problems, and have the code of the empty name.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        column = self.columns[name]
+        pc, column = _compute(), self.columns[name]
         if not pa.types.is_string(column.type):
             if pa.types.is_floating(column.type):  # a number column of Parquet: twin 1.0 is twin 1
                 whole = pc.equal(pc.round(column), column)
@@ -126,9 +125,8 @@ class Sheet:
             needed: whether an empty cell is a problem. If not, it is NaN and good.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        column = self.columns[name]
+        pc, column = _compute(), self.columns[name]
         empty = np.zeros(self.rows, bool)
         if pa.types.is_string(column.type):
             fits = pc.match_substring_regex(column, _NUMBER)
@@ -219,8 +217,6 @@ def _read_parquet(path: pathlib.Path, file: str, problems: Problems) -> Sheet | 
 
 def _read_csv(path: pathlib.Path, file: str, problems: Problems) -> Sheet | None:
     import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.csv
 
     data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     try:
@@ -252,7 +248,7 @@ def _read_csv(path: pathlib.Path, file: str, problems: Problems) -> Sheet | None
     rows = len(arrays[0])
     blank = np.ones(rows, bool)
     for array in arrays:
-        blank &= pc.equal(array, "").to_numpy(zero_copy_only=False)
+        blank &= _compute().equal(array, "").to_numpy(zero_copy_only=False)
         if not blank.any():
             break
     if blank.any():  # a spreadsheet's empty rows
@@ -315,11 +311,16 @@ def _records(text: str) -> Iterable[tuple[int, list[str]]]:
         begins = reader.line_num + 1
 
 
+def _compute() -> Any:
+    import pyarrow.compute
+
+    return pyarrow.compute  # its functions are made at run time, unknown to a type checker
+
+
 def _trimmed(column: Any) -> Any:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    return pc.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
+    return _compute().utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
 
 
 def _sheet(
