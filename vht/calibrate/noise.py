@@ -182,6 +182,8 @@ def _both_unknown(
         return (change / w).sum(axis=1) - fit
 
     u = np.where(mean > 0, minimise_on_unit_interval(value, slope, count.shape[0]), 0.0)
+    # where the curve nowhere comes near zero, the end of the search means that there is no additive part at all
+    u = np.where((u >= _LAST) & (relative.min(axis=1) > 1e-6), 1.0, u)
     at = level(u)
     above = at > floor
     additive, proportional = at * (1.0 - u), at * u / np.where(mean > 0, mean, 1.0)
