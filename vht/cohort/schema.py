@@ -188,7 +188,8 @@ def read_form(raw: Mapping[str, Any]) -> tuple[StudyFile | None, Found]:
             found += [(_key(d["loc"]), _say(d)) for d in details]
             # the rest may have problems of its own, of meaning rather than form: drop what is malformed and go on
             for d in details:
-                place, section = d["loc"], rest.get(str(d["loc"][0]))
+                place: list[Any] = list(d["loc"])
+                section = rest.get(str(place[0]))
                 if len(place) > 1 and isinstance(section, dict):
                     section.pop(place[1], None)
                 else:
@@ -216,19 +217,17 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 
 def _say(detail: Any) -> str:
     """One of pydantic's errors in our words."""
-    place, kind, given = detail["loc"], detail["type"], detail.get("input")
+    place: list[Any] = list(detail["loc"])
+    kind, given = detail["type"], detail.get("input")
     match kind:
         case "extra_forbidden":
             section = PriorTable if "prior" in place[2:-1] else NoiseTable if "noise" in place[2:-1] else None
-            section = section or (_SECTIONS.get(str(place[0]), StudyFile) if len(place) > 1 else StudyFile)
+            section = section or (_SECTIONS.get(str(place[0]), StudyFile) if place[1:] else StudyFile)
             what = "section" if isinstance(given, dict) else "key"
             return f"This {what} is unknown.{nearest(str(place[-1]), section.model_fields)}"
         case "missing":
-            return (
-                'The key is missing: give a name such as "oral_drug"; `vht models` lists them.'
-                if place == ("model",)
-                else "The key is missing."
-            )
+            hint = ' Give a name such as "oral_drug"; `vht models` lists them.' if place[-1] == "model" else ""
+            return f"The key is missing.{hint}"
         case "quantity" | "reversed":
             message = detail["msg"]
             return f"The value {message}." if kind == "reversed" else f"The value {message}, but is {_show(given)}."

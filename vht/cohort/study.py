@@ -19,7 +19,7 @@ from vht.errors import ModelError, StudyError, UnitError, nearest
 if TYPE_CHECKING:
     from vht.calibrate import Calibration, Free, LevenbergMarquardt, Observable, Problem
     from vht.model import Organ, Prior, Twins, Variable
-    from vht.solve import Trajectory, Tsit5
+    from vht.solve import Method, Trajectory, Tsit5
 
 Verb = Literal["calibrate", "simulate"]
 Progress = Callable[[int, int], object]
@@ -205,8 +205,12 @@ class Study:
             progress=progress,
         )
 
-    def settings(self) -> dict[str, Any]:
-        """The resolved study as plain data, for the record kept beside the results."""
+    def settings(self, method: Method) -> dict[str, Any]:
+        """The resolved study as plain data, for the record kept beside the results.
+
+        Args:
+            method: how it was solved.
+        """
         from vht.model import parameters
 
         def plain(value: Any) -> Any:
@@ -234,7 +238,7 @@ class Study:
             "since": plain(self.since),
             "interpolation": plain(self.interpolation),
             "tables": {k: v for k, v in plain(self.files).items() if k != "kind" and v is not None},
-            "solver": {**self.solver, "backend": self.backend},
+            "solver": {**plain(method), "backend": self.backend},
             "calibrate": plain(self.estimator),
             "simulate": plain(self.simulation),
         }

@@ -1,0 +1,333 @@
+"""Results out: estimates as CSV and Parquet, trajectories as Zarr, and the settings that made them.
+
+A result is a folder. It is written beside its place under another name and renamed when it is complete, so that at any
+moment its place holds a whole result or what was there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vht.errors import StudyError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import xarray
+
+    from vht.calibrate import Band, Calibration
+    from vht.cohort.study import Study
+    from vht.solve import Method, Trajectory
+
+MARKER = ".vht-result"
+"""The file that says that a folder is a result of ours, and which of its files are."""
+
+
+def check_output(path: str | pathlib.Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder that a result may not be written to, before anything is computed.
+
+    Args:
+        path: of the folder.
+        overwrite: whether an earlier result may be replaced.
+
+    Raises:
+        StudyError: a file is there, an earlier result (without `overwrite`), anything that is not ours, or no permission.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        inside = {entry.name for entry in path.iterdir()}
+        if MARKER in inside:
+            if not overwrite:
+                raise StudyError(
+                    f"{path} holds an earlier result: choose another folder, or replace it with `--overwrite`."
+                )
+            foreign = sorted(inside - {MARKER} - set(_written(path)))
+            if foreign:
+                raise StudyError(
+                    f"{path} holds `{foreign[0]}`, which vht did not write: move it, or choose another folder."
+                )
+        elif inside:
+            example = sorted(inside)[0]
+            raise StudyError(f"{path} is not empty and no result of vht (it holds `{example}`): choose another folder.")
+    elif path.exists() or path.is_symlink():
+        raise StudyError(f"{path} is a file: choose a folder for the results.")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise StudyError(f"{path} cannot be made: {above} is a file.")
+    if not os.access(above, os.W_OK):
+        raise StudyError(f"{path} cannot be written: no permission in {above}.")
+
+
+def _written(path: pathlib.Path) -> list[str]:
+    try:
+        return json.loads((path / MARKER).read_text("utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+@contextlib.contextmanager
+def new_result(path: str | pathlib.Path, *, overwrite: bool = False) -> Iterator[pathlib.Path]:
+    """A folder to write a result into; it takes its place when the block ends well, and is gone when it does not.
+
+    Args:
+        path: where the result goes; folders above it are made.
+        overwrite: whether an earlier result may be replaced, which happens when the new one is complete.
+
+    Yields:
+        The folder to write to.
+
+    Raises:
+        StudyError: see `check_output`; or the disk is full, or does not let us write.
+    """
+    check_output(path, overwrite=overwrite)
+    path = pathlib.Path(path).resolve()
+    made = [folder for folder in path.parents if not folder.exists()]  # nearest first
+    draft = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        files = sorted(entry.name for entry in draft.iterdir())
+        (draft / MARKER).write_text(json.dumps({"files": files}) + "\n", "utf-8")
+        _replace(draft, path)
+    except BaseException as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            full = " Free some space, or choose another folder." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            raise StudyError(
+                f"{path} cannot be written: {error.strerror or error}.{full} Nothing was left there."
+            ) from error
+        raise
+
+
+def _replace(draft: pathlib.Path, path: pathlib.Path) -> None:
+    if not path.exists():
+        draft.rename(path)
+        return
+    old = path.parent / f"{draft.name}.old"
+    path.rename(old)
+    try:
+        draft.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+# ----------------------------------------------------------------------------------------------------------- contents
+
+
+def write_calibration(folder: pathlib.Path, study: Study, calibration: Calibration, curves: Band | None = None) -> None:
+    """Write what a calibration found.
+
+    Args:
+        folder: where to; see `new_result`.
+        study: what was calibrated.
+        calibration: its result.
+        curves: fitted curves with their bands, if wanted.
+    """
+    write_table(folder / "estimates", calibration.to_table())
+    write_table(folder / "twins", fit_table(calibration))
+    write_table(folder / "fitted", fitted_table(study, calibration))
+    if curves is not None:
+        write_dataset(folder / "curves.zarr", curve_dataset(study, calibration, curves))
+    write_settings(folder, study, study.problem.method, seconds=calibration.seconds)
+
+
+def write_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory, seconds: float) -> None:
+    """Write trajectories.
+
+    Args:
+        folder: where to; see `new_result`.
+        study: what was simulated.
+        trajectory: its result.
+        seconds: it took.
+    """
+    import pyarrow as pa
+
+    from vht.solve import Status
+
+    table = study.twins.to_table()
+    labels = [Status(int(code)).label for code in np.asarray(trajectory.status)]
+    write_table(folder / "twins", table.append_column("status", pa.array(labels, pa.string())))
+    write_dataset(folder / "trajectories.zarr", trajectory.to_xarray())
+    write_settings(folder, study, trajectory.settings.method, ran_on=trajectory.settings.backend, seconds=seconds)
+
+
+def fit_table(calibration: Calibration) -> pa.Table:
+    """How each twin's fit ended: a row for each twin and observable, with the residual error."""
+    import pyarrow as pa
+
+    from vht.calibrate import CalibrationStatus
+
+    twins, observables = calibration.rmse.shape
+    across = np.repeat(np.arange(twins), observables)
+
+    def repeated(per_twin: Sequence[Any]) -> list[Any]:
+        return [per_twin[i] for i in across]
+
+    def numbers(values: np.ndarray) -> pa.Array:
+        return pa.array(np.ravel(values), pa.float64(), from_pandas=True)
+
+    return pa.table(
+        {
+            "twin": repeated(calibration.twins),
+            "observable": list(calibration.observables) * twins,
+            "rmse": numbers(calibration.rmse),
+            "sd": numbers(calibration.sd),
+            "fraction": numbers(calibration.fraction),
+            "unit": list(calibration.observable_units) * twins,
+            "objective": numbers(calibration.objective[across]),
+            "iterations": pa.array(calibration.iterations[across].tolist(), pa.int64()),
+            "status": repeated([CalibrationStatus(int(code)).label for code in calibration.status]),
+            "message": repeated([calibration.message(i) for i in range(twins)]),
+        }
+    )
+
+
+def fitted_table(study: Study, calibration: Calibration) -> pa.Table:
+    """Each measurement beside the fitted curve."""
+    import pyarrow as pa
+
+    measured = study.problem.measurements
+    units = dict(zip(calibration.observables, calibration.observable_units, strict=True))
+    names = np.asarray(calibration.twins)
+    observable = np.asarray(measured.observable)
+    return pa.table(
+        {
+            "twin": names[np.asarray(measured.twin)].tolist(),
+            f"time [{type(study.model).time}]": np.asarray(measured.time),
+            "observable": observable.tolist(),
+            "measured": np.asarray(measured.value),
+            "fitted": pa.array(calibration.fitted, pa.float64(), from_pandas=True),
+            "unit": [units[name] for name in observable],
+        }
+    )
+
+
+def curve_dataset(study: Study, calibration: Calibration, curves: Band) -> xarray.Dataset:
+    """Fitted curves with their bands as a labelled dataset."""
+    import xarray
+
+    from vht.calibrate import CalibrationStatus
+    from vht.model import outputs, states
+
+    variables = states(study.model) | outputs(study.model)
+    data: dict[str, Any] = {}
+    percent = f"{100 * curves.level:g} %"
+    for name, unit in zip(calibration.observables, calibration.observable_units, strict=True):
+        variable = variables[study.observables[name].output]
+        source = {"source": variable.source} if variable.source else {}
+        parts = {
+            name: (curves.value, variable.meaning),
+            f"{name}_lower": (curves.lower, f"{variable.meaning}, lower end of the {percent} band of the curve"),
+            f"{name}_upper": (curves.upper, f"{variable.meaning}, upper end of the {percent} band of the curve"),
+            f"{name}_measured_lower": (
+                curves.measured_lower,
+                f"{variable.meaning}, {percent} of new measurements above",
+            ),
+            f"{name}_measured_upper": (
+                curves.measured_upper,
+                f"{variable.meaning}, {percent} of new measurements below",
+            ),
+        }
+        for key, (values, meaning) in parts.items():
+            data[key] = (("twin", "save"), values[name], {"units": unit, "long_name": meaning, **source})
+    codes = {
+        "flag_values": [int(s) for s in CalibrationStatus],
+        "flag_meanings": " ".join(s.label for s in CalibrationStatus),
+    }
+    data["status"] = ("twin", calibration.status, {"long_name": "how the calibration ended", **codes})
+    clock = {"units": type(study.model).time, "long_name": "time since the twin's origin"}
+    coordinates = {"twin": ("twin", np.asarray(curves.twins, str)), "time": (("twin", "save"), curves.times, clock)}
+    return xarray.Dataset(data, coordinates, {"model": study.name, "title": study.title, "level": curves.level})
+
+
+# -------------------------------------------------------------------------------------------------------------- files
+
+
+def write_table(stem: pathlib.Path, table: pa.Table) -> None:
+    """Write a table as Parquet and as CSV; a number that there is not is an empty cell.
+
+    Args:
+        stem: of the two files' names.
+        table: to write.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(table, stem.with_name(stem.name + ".parquet"))
+    path = stem.with_name(stem.name + ".csv")
+    try:
+        plain = pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none")
+        pyarrow.csv.write_csv(table, path, plain)
+    except pa.ArrowInvalid:  # a text with a comma, a quote or a line break
+        pyarrow.csv.write_csv(table, path)
+
+
+def write_dataset(path: pathlib.Path, dataset: xarray.Dataset) -> None:
+    """Write a dataset as Zarr (version 2 of the format, which every reader knows)."""
+    # format 3 has no standard for text yet
+    dataset = (
+        dataset.assign_coords(twin=dataset["twin"].astype(object)) if dataset["twin"].dtype.kind == "U" else dataset
+    )
+    dataset.to_zarr(path, mode="w-", zarr_format=2, consolidated=True)
+
+
+def write_settings(folder: pathlib.Path, study: Study, method: Method, **more: Any) -> None:
+    """Write `settings.json`: the resolved study, versions, and what to cite."""
+    settings = {**study.settings(method), **more, "versions": versions(), "citations": citations(type(study.model))}
+    settings["written"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    text = json.dumps(_finite(settings), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "settings.json").write_text(text + "\n", "utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else str(float(value))
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    import importlib.metadata
+
+    found = {"python": sys.version.split()[0], "machine": f"{platform.system()} {platform.machine()}"}
+    for name in ("vht", "jax", "jaxlib", "numpy", "diffrax", "llvmlite"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def citations(model: type[Any]) -> dict[str, str]:
+    """BibTeX entries of a model: the model's paper, and the sources of its parameters."""
+    import vht.organs
+    from vht.model import parameters
+
+    wanted = {model.citation} | {p.source for p in parameters(model).values() if p.source}
+    file = pathlib.Path(vht.organs.__file__).with_name("references.bib")
+    entries = re.findall(r"^(@\w+\{\s*([^,\s]+)\s*,.*?^\})", file.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return {key: entry for entry, key in entries if key in wanted}
