@@ -178,7 +178,7 @@ const char *cvode_version(void) { return SUNDIALS_VERSION; }
 void cvode_solve(int twins, const double *parameters, const double *initial, int saves, const double *times, double rtol,
                  double atol, int method, long max_steps, int nfree, const int *free_indices, double *values,
                  double *sensitivities, int *codes) {
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (twins > 1)
   for (int i = 0; i < twins; i++) {
     double *to = values + (size_t)i * saves * STATES;
     double *slopes = nfree ? sensitivities + (size_t)i * saves * STATES * nfree : NULL;

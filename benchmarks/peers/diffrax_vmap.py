@@ -1,0 +1,107 @@
+"""diffrax under `jax.vmap`: Tsit5 with its usual step controller, on this package's equations in plain JAX."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from benchmarks.cohort import PARAMETERS, STATES, Cohort
+
+Precision = Literal["float64", "float32"]
+
+
+class Solved(NamedTuple):
+    """What diffrax gives.
+
+    Attributes:
+        values: infinite where it failed.
+        ok: twins that reached the last time.
+    """
+
+    values: Float[np.ndarray, "twins saves states"]
+    ok: Bool[np.ndarray, " twins"]
+
+
+def solver(
+    times: Float[np.ndarray, " saves"],
+    *,
+    rtol: float,
+    atol: float,
+    dtype: Precision = "float64",
+    step: float | None = None,
+    max_steps: int = 100_000,
+) -> Callable[[Any, Any], Any]:
+    """A compiled function of a batch: parameters ``[twins, 33]`` and initial states ``[twins, 12]``.
+
+    The states are a pytree of scalars; with one array of 12 states the same solve was slower.
+
+    Args:
+        times: of the saves.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        dtype: of everything, time included.
+        step: fixed steps of this size instead.
+        max_steps: budget.
+    """
+    import diffrax
+
+    from vht.organs.circulation import Circulation
+
+    saves = np.asarray(times, dtype)
+
+    def one(parameters: Any, initial: Any) -> Any:
+        model = Circulation(**{name: parameters[i] for i, name in enumerate(PARAMETERS)})
+        begin = Circulation.State(**{name: initial[i] for i, name in enumerate(STATES)})
+        controller = diffrax.PIDController(rtol=rtol, atol=atol) if step is None else diffrax.ConstantStepSize()
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, x, model: model.rates(t, x, None)),
+            diffrax.Tsit5(),
+            saves[0],
+            saves[-1],
+            None if step is None else np.asarray(step, dtype)[()],
+            begin,
+            model,
+            saveat=diffrax.SaveAt(ts=saves),
+            stepsize_controller=controller,
+            max_steps=max_steps,
+            throw=False,
+        )
+        assert solution.ys is not None
+        return tuple(getattr(solution.ys, name) for name in STATES), solution.result == diffrax.RESULTS.successful
+
+    return jax.jit(jax.vmap(one))
+
+
+@functools.lru_cache(maxsize=32)
+def _solver(times: bytes, saves: int, rtol: float, atol: float, dtype: Precision) -> Callable[[Any, Any], Any]:
+    del saves
+    return solver(np.frombuffer(times), rtol=rtol, atol=atol, dtype=dtype)
+
+
+def solve(cohort: Cohort, *, rtol: float, atol: float, batch: int = 1024, dtype: Precision = "float64") -> Solved:
+    """Solve a cohort, so many twins in one call; the first call compiles.
+
+    Args:
+        cohort: the twins.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        batch: twins in one call.
+        dtype: of everything.
+    """
+    times = np.ascontiguousarray(cohort.times, np.float64)
+    run = _solver(times.tobytes(), len(times), rtol, atol, dtype)
+    parts, ok = [], []
+    for first in range(0, len(cohort), batch):
+        some = np.arange(first, min(first + batch, len(cohort)))
+        # an incomplete batch is filled up, since another shape would be compiled anew
+        padded = np.resize(some, min(batch, len(cohort)))
+        values, good = run(cohort.parameters[padded].astype(dtype), cohort.initial[padded].astype(dtype))
+        parts.append(np.stack([np.asarray(v)[: len(some)] for v in values], axis=-1))
+        ok.append(np.asarray(good)[: len(some)])
+    values = np.concatenate(parts)
+    return Solved(values, np.concatenate(ok) & np.isfinite(values).all(axis=(1, 2)))
