@@ -93,7 +93,10 @@ def broken(**body):
         ({"k": param(1.0, "mL", "")}, "A meaning is a line of text"),
         ({"k": param(None, "mL", "x")}, "A default is a number, but got None for `k` of Broken"),
         ({"k": param(1.0, "mL", "x", bounds=(3.0, 0.3))}, r"`bounds` must be increasing, but got \(3.0, 0.3\) for `k`"),
-        ({"k": param(9.0, "mL", "x", bounds=(0.3, 3.0))}, r"default must lie inside `bounds` \(0.3, 3.0\), but got 9.0"),
+        (
+            {"k": param(9.0, "mL", "x", bounds=(0.3, 3.0))},
+            r"default must lie inside `bounds` \(0.3, 3.0\), but got 9.0",
+        ),
         ({"k": param(1.0, "mL", "x", prior=3.0)}, "`prior` must be Normal, LogNormal or Uniform"),
         ({"k": state(1.0, "mL", "x")}, "declared with `param.*`, but `k` of Broken uses `state`"),
         ({"Pc": param(1.0, "mL", "x")}, "`Pc` of Broken is declared twice, as parameter and as state"),
@@ -172,7 +175,10 @@ def test_sound_equations_pass(rates):
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        (lambda s, t, x, u: s.State(Pc=(u.Q - x.Pc) / s.C), r"Variant.rates: `sub` of mL/s and mmHg \(.*test_model.py:\d+"),
+        (
+            lambda s, t, x, u: s.State(Pc=(u.Q - x.Pc) / s.C),
+            r"Variant.rates: `sub` of mL/s and mmHg \(.*test_model.py:\d+",
+        ),
         (lambda s, t, x, u: s.State(Pc=x.Pc), "rate of state `Pc` must be in mmHg/s, but is in mmHg"),
         (lambda s, t, x, u: s.State(Pc=(u.Q + 5.0) / s.C), r"`add` of mL/s and 1 \(a pure number\)"),
         (lambda s, t, x, u: s.State(Pc=jnp.exp(x.Pc) * u.Q / s.C), "`exp` of mmHg, which must be a pure number"),
@@ -295,7 +301,9 @@ def test_sampled_twins_follow_the_prior_within_bounds():
     r = twins.columns["R"]
     assert list(twins.columns) == ["R", "C"] and r.min() >= 0.3 and r.max() <= 3.0
     assert abs(np.log(r).std() - 0.3) < 0.02 and abs(np.median(r) - 1.0) < 0.03
-    assert np.array_equal(Twins.sample(Windkessel3, 10, seed=1).columns["R"], Twins.sample(Windkessel3, 10, seed=1).columns["R"])
+    assert np.array_equal(
+        Twins.sample(Windkessel3, 10, seed=1).columns["R"], Twins.sample(Windkessel3, 10, seed=1).columns["R"]
+    )
     assert len(Twins.sample(Windkessel3, 0)) == 0
     with pytest.raises(ModelError, match="`Zc` has no prior"):
         Twins.sample(Windkessel3, 3, only=["Zc"])
