@@ -157,7 +157,7 @@ def test_a_beat_is_physiological(two_twins):
 
 
 def test_beat_summary_wants_a_whole_beat():
-    with pytest.raises(ValueError, match="cover a heart period of 0.8 s"):
+    with pytest.raises(ValueError, match=r"cover a heart period of 0\.8 s"):
         beat_summary(np.linspace(0, 0.5, 6), {"V_LV": np.ones((1, 6)), "p_AR_SYS": np.ones((1, 6))}, 0.8)
 
 

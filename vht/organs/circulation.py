@@ -64,8 +64,8 @@ class Circulation(Organ):
     Stroke volume and ejection fraction belong to a beat, not to an instant; `beat_summary` takes them, with cardiac output
     and arterial pressures, from saved outputs.
 
-    Verified against an independent SciPy implementation (states within 1e-6 of their range over 5 s at tolerance 1e-9), and by conservation
-    of blood volume to 1e-10.
+    Verified against an independent SciPy implementation (states within 1e-6 of their range over 5 s, at tolerance 1e-9),
+    and by conservation of blood volume to 1e-10.
     """
 
     time: ClassVar[str] = "s"

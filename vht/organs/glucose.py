@@ -17,7 +17,9 @@ class MinimalGlucose(Organ):
     paper :math:`p_1 = S_G` and :math:`p_3 = p_2 S_I`. Glucose `G` includes the load already mixed into its space, so that
     measurements are compared from 8 minutes on (Pacini and Bergman 1986).
 
-    Verified against SciPy's solution of the same equations and least squares on the data of Pacini and Bergman.
+    Verified against SciPy's solution of the same equations (1e-7), and against its least squares on the data of Pacini and
+    Bergman with the first sample as basal values (92 mg/dL, 11 uU/mL), glucose from 8 min on: S_G 0.01888 1/min,
+    p2 0.02142 1/min, S_I 8.071e-4 mL/(uU min), G0 261.2 mg/dL, root mean square error 3.62 mg/dL.
     """
 
     time: ClassVar[str] = "min"
