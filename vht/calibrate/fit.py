@@ -163,7 +163,8 @@ def fit(task: Task, search: Search, *, singular: float = 1e-10, report: Callable
         singular,
     )
     lane_status = _lane_status(minimum, judged.singular)
-    floored = _at_floor(kept["noise"], scale[lane_twin], estimated) & (count_estimated[lane_twin] <= free)
+    few = (count_estimated[lane_twin] > 0) & (count_estimated[lane_twin] <= free)
+    floored = few & _at_floor(kept["noise"], scale[lane_twin], estimated)
     no_error = judged.exhausted | floored.any(axis=1)
     lane_status[(lane_status == CalibrationStatus.OK) & no_error] = CalibrationStatus.ZERO_SD
 
@@ -217,13 +218,17 @@ class _Table(NamedTuple):
 
 
 def _countable(task: Task, count: np.ndarray, count_estimated: np.ndarray) -> np.ndarray:
-    """Which twins have measurements enough: as many as free parameters and unknown errors, priors counted in."""
-    free = len(task.transforms)
+    """Which twins have measurements enough: as many as free parameters and unknown errors, priors counted in.
+
+    An observable with an unknown error of its own needs one measurement more than that error has parts: the curve can
+    pass through fewer, and the error would be estimated as zero.
+    """
     status = np.full(count.shape[0], CalibrationStatus.OK, int)
     unknown = np.array([count_unknown(noise) for noise in task.noises], int)
-    needed = free + np.where(count_estimated > 0, unknown, 0).sum(axis=1)
+    needed = len(task.transforms) + np.where(count_estimated > 0, unknown, 0).sum(axis=1)
     told = count.sum(axis=1) + sum(informs(prior) for prior in task.priors)
-    status[told < needed] = CalibrationStatus.TOO_FEW_MEASUREMENTS
+    few = (told < needed) | ((count_estimated > 0) & (count_estimated <= unknown)).any(axis=1)
+    status[few] = CalibrationStatus.TOO_FEW_MEASUREMENTS
     status[count.sum(axis=1) == 0] = CalibrationStatus.NO_MEASUREMENTS
     return status
 

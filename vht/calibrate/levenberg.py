@@ -283,10 +283,12 @@ def _best_model(
 ) -> tuple[_Model, np.ndarray]:
     """The quadratic model, with the learnt part of the Hessian where that is trusted and leaves it safely positive."""
     plain = _model(place, gradient, hessian, lower, upper)
-    some = np.flatnonzero(trusted)
+    full = hessian + secant
+    upright = np.einsum("bkk->bk", full) > 0.1 * np.einsum("bkk->bk", hessian)
+    some = np.flatnonzero(trusted & upright.all(axis=1))
     if some.size == 0:
         return plain, hessian
-    full = hessian[some] + secant[some]
+    full = full[some]
     augmented = _model(place[some], gradient[some], full, lower[some], upper[some])
     safe = augmented.values.min(axis=1) > 1e-3 * plain.values[some].min(axis=1)
     curvature = hessian.copy()

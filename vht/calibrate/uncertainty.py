@@ -202,9 +202,12 @@ class _Inverse(NamedTuple):
 
     @staticmethod
     def of(matrix: np.ndarray) -> _Inverse:
-        scale = np.sqrt(np.maximum(np.einsum("bkk->bk", matrix), np.finfo(float).tiny))
+        diagonal = np.einsum("bkk->bk", matrix)
+        # what is not determined at all keeps a scale, so that its inverse is huge and not infinite
+        largest = diagonal.max(axis=1, initial=0.0, keepdims=True)
+        scale = np.sqrt(np.where(largest > 0, np.maximum(diagonal, 1e-40 * largest), 1.0))
         values, vectors = np.linalg.eigh(matrix / scale[:, :, None] / scale[:, None, :])
-        inverse = np.matmul(vectors / np.maximum(values, 1e-100)[:, None, :], np.swapaxes(vectors, 1, 2))
+        inverse = np.matmul(vectors / np.maximum(values, 1e-20)[:, None, :], np.swapaxes(vectors, 1, 2))
         return _Inverse(inverse / scale[:, :, None] / scale[:, None, :], values, vectors)
 
 
