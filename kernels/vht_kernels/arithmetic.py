@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vht_kernels.exponential import normal_parts
 from vht_kernels.lane_maths import Lane, Maths
 
 NAN = float("nan")
@@ -13,6 +14,34 @@ def sqrt(m: Maths, x: Lane) -> Lane:
 
 def rsqrt(m: Maths, x: Lane) -> Lane:
     return 1.0 / m.sqrt(x)
+
+
+# x^(-1/3) for x in [sqrt(1/2), sqrt(2)], to 2^-17
+INVERSE_CUBE_ROOT = (
+    *(1.9991685913420267, -2.4858976483612816, 2.7921441634958377, -1.8980460660769758),
+    *(0.7006873883799825, -0.10805257476881835),
+)
+
+
+def cbrt(m: Maths, x: Lane) -> Lane:
+    size = abs(x)
+    exponent, number = normal_parts(m, size)
+    third, third_whole = m.round(m.integer_to_float(exponent) * (1.0 / 3.0))
+    left = exponent - third_whole * 3  # -1, 0 or 1
+    factor = m.select(left > 0, 2.0, m.select(left < 0, 0.5, 1.0))
+    factor_root = m.select(left > 0, 0.7937005259840998, m.select(left < 0, 1.2599210498948732, 1.0))
+    inverse = m.estrin(number, INVERSE_CUBE_ROOT) * factor_root
+    number = number * factor
+    if m.bits == 64:
+        inverse = inverse * m.fma(inverse * inverse * inverse, number * (-1.0 / 3.0), 4.0 / 3.0)  # Newton's step
+    square = inverse * inverse
+    root = number * square
+    # one more, of the root itself, with its cube to twice the precision
+    root_square, error = m.two_product(root, root)
+    rest = m.fma(-root_square, root, number) - error * root
+    root = m.fma(rest * square, 1.0 / 3.0, root)
+    result = m.copysign(root * m.power_of_two(third_whole), x)
+    return m.select((size > 0.0) & (size < float("inf")), result, x)
 
 
 def floor(m: Maths, x: Lane) -> Lane:

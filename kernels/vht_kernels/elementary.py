@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from vht_kernels import arithmetic, exponential, trigonometric
+from vht_kernels import arithmetic, exponential, inverse_trigonometric, trigonometric
 from vht_kernels.emitter import suffix
 from vht_kernels.lane_maths import Lane, Maths
 
@@ -21,9 +21,15 @@ FUNCTIONS: dict[str, Callable[..., Lane]] = {
     "log1p": exponential.log1p,
     "pow": exponential.power,
     "logistic": exponential.logistic,
+    "sinh": exponential.sinh,
+    "cosh": exponential.cosh,
     "tanh": exponential.tanh,
+    "asinh": exponential.asinh,
+    "acosh": exponential.acosh,
+    "atanh": exponential.atanh,
     "sqrt": arithmetic.sqrt,
     "rsqrt": arithmetic.rsqrt,
+    "cbrt": arithmetic.cbrt,
     "floor": arithmetic.floor,
     "ceil": arithmetic.ceil,
     "nextafter": arithmetic.nextafter,
@@ -32,6 +38,10 @@ FUNCTIONS: dict[str, Callable[..., Lane]] = {
     "sin": trigonometric.sin,
     "cos": trigonometric.cos,
     "tan": trigonometric.tan,
+    "asin": inverse_trigonometric.asin,
+    "acos": inverse_trigonometric.acos,
+    "atan": inverse_trigonometric.atan,
+    "atan2": inverse_trigonometric.atan2,
 }
 
 

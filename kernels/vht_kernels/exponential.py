@@ -240,3 +240,45 @@ def logistic(m: Maths, x: Lane) -> Lane:
 def tanh(m: Maths, x: Lane) -> Lane:
     t = expm1(m, m.clamp(abs(x), 0.0, 22.0) * 2.0)
     return m.copysign(t / (t + 2.0), x)
+
+
+def sinh(m: Maths, x: Lane) -> Lane:
+    size = abs(x)
+    bound = 22.0 if m.bits == 64 else 10.0
+    t = expm1(m, m.clamp(size, 0.0, bound))
+    p, n = _exp_parts(m, size)
+    return m.copysign(m.select(size < bound, (t + t / (t + 1.0)) * 0.5, scale(m, p, n - 1)), x)
+
+
+def cosh(m: Maths, x: Lane) -> Lane:
+    p, n = _exp_parts(m, abs(x))
+    half = scale(m, p, n - 1)
+    return half + 0.25 / half
+
+
+# from here on the inverse hyperbolic sine and cosine are log(2 x)
+LARGE = {64: 2.0**60, 32: 2.0**30}
+
+
+def asinh(m: Maths, x: Lane) -> Lane:
+    size = abs(x)
+    large = size > LARGE[m.bits]
+    square = size * size
+    result = log1p(m, m.select(large, size, size + square / (m.sqrt(square + 1.0) + 1.0)))
+    return m.copysign(m.select(large, result + LN2[64][0], result), x)
+
+
+def acosh(m: Maths, x: Lane) -> Lane:
+    large = x > LARGE[m.bits]
+    t = x - 1.0
+    result = log1p(m, m.select(large, x, t + m.sqrt(m.fma(t, t, t * 2.0))))
+    result = m.select(large, result + LN2[64][0], result)
+    return m.select(x < 1.0, NAN, result)
+
+
+def atanh(m: Maths, x: Lane) -> Lane:
+    size = abs(x)
+    twice = size * 2.0
+    ratio = twice / (1.0 - size)
+    small = size < 0.5
+    return m.copysign(log1p(m, m.select(small, m.fma(ratio, size, twice), ratio)) * 0.5, x)

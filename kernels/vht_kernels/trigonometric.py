@@ -7,6 +7,8 @@ many bits of 2 / pi as doubles need. Polynomials: own minimax fits (Remez exchan
 
 from __future__ import annotations
 
+import itertools
+
 from llvmlite import ir
 
 from vht_kernels.lane_maths import Lane, Maths
@@ -98,7 +100,7 @@ def _reduce_large(m: Maths, x: Lane) -> tuple[Lane, Lane, Lane]:
     start = bits.logical_shift(52) - 1075 - 2 + 32  # of the bit of weight 2^(1-e), behind the word of zeros
     offset = start & 31
     words = _bits_of_two_over_pi(m, start.logical_shift(5), 7)
-    limbs = [(((a << 32) | b) << offset).logical_shift(32) for a, b in zip(words[:-1], words[1:], strict=True)]
+    limbs = [(((a << 32) | b) << offset).logical_shift(32) for a, b in itertools.pairwise(words)]
     low, high = fraction & word, fraction.logical_shift(32)
     product, carry, below = [], m.integer(0), m.integer(0)
     for limb in reversed(limbs):
