@@ -117,7 +117,7 @@ class Study:
         )
 
     @cached_property
-    def excluded(self) -> CohortData:
+    def everything(self) -> CohortData:
         """The tables with all measurements, those before `since` too."""
         return self.data if not self.since else dataclasses.replace(self, since={}).data
 

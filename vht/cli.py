@@ -1,0 +1,247 @@
+"""The command line: ``vht calibrate``, ``vht simulate``, ``vht models``, ``vht demo``."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+# Only typer up here: what a command needs it imports itself, so that `vht --help` answers at once.
+if TYPE_CHECKING:
+    from vht.report.console import Console
+    from vht.report.runs import Run
+
+OK, INTERNAL, BAD_INPUT, NO_TWIN, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="vht",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 an error in vht itself, 2 bad input, 3 no twin succeeded, 130 interrupted.",
+)
+
+StudyArgument = Annotated[
+    pathlib.Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)
+]
+OutOption = Annotated[
+    pathlib.Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results; made.", show_default=False)
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result in that folder, once the new one is complete.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document, and nothing else, on standard output.")
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show Python's traceback of an error.")]
+FiguresOption = Annotated[
+    bool | None,
+    typer.Option("--figures/--no-figures", help="Draw every fit (default: for up to 60 twins).", show_default=False),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import vht
+
+        typer.echo(f"vht {vht.__version__}")
+        raise typer.Exit(OK)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Patient twins: organs as differential equations, fitted to a person's own measurements.
+
+    Start with [bold]vht demo[/]; then [bold]vht demo --studies my-studies[/] copies its study files for you to edit.
+    """
+
+
+@app.command(epilog="Example: vht calibrate theophylline/study.toml --out result")
+def calibrate(
+    study: StudyArgument,
+    out: OutOption,
+    overwrite: OverwriteOption = False,
+    figures: FiguresOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Fit every twin of a study to its own measurements.
+
+    Writes estimates (CSV, Parquet), fitted curves with their 95 % band (Zarr), figures (PNG) and settings.json.
+    """
+    with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
+        from vht.cohort.store import check_output, new_result
+        from vht.cohort.study import load_study
+        from vht.report.runs import run_calibration
+
+        check_output(out, overwrite=overwrite)
+        loaded = load_study(study, "calibrate")
+        with new_result(out, overwrite=overwrite) as folder:
+            run = run_calibration(loaded, folder, console, figures=figures)
+        _finish(run, out, console)
+
+
+@app.command(epilog="Example: vht simulate circulation/study.toml --out result")
+def simulate(
+    study: StudyArgument,
+    out: OutOption,
+    overwrite: OverwriteOption = False,
+    figures: FiguresOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Simulate the twins of a study: those of its tables, or a cohort drawn from priors.
+
+    Writes trajectories (Zarr), the twins with their parameters (CSV, Parquet), a figure (PNG) and settings.json.
+    """
+    with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
+        from vht.cohort.store import check_output, new_result
+        from vht.cohort.study import load_study
+        from vht.report.runs import run_simulation
+
+        check_output(out, overwrite=overwrite)
+        loaded = load_study(study, "simulate")
+        with new_result(out, overwrite=overwrite) as folder:
+            run = run_simulation(loaded, folder, console, figures=figures)
+        _finish(run, out, console)
+
+
+@app.command(epilog="Example: vht models oral_drug")
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of one model.", show_default=False)] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """List the library of organ models, or one model's parameters, states, inputs and outputs."""
+    with _guarded(quiet=False, as_json=as_json, debug=debug) as console:
+        from vht.organs import catalogue, organ
+        from vht.report.models import describe
+        from vht.report.tables import model_tables, models_table
+
+        if name is None:
+            found = catalogue()
+            console.show(models_table(found))
+            console.result({key: describe(model) for key, model in found.items()})
+        else:
+            model = organ(name)
+            for table in model_tables(name, model):
+                console.show(table)
+            console.result({name: describe(model)})
+
+
+@app.command(epilog="Example: vht demo --out first-look")
+def demo(
+    out: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for the results (default: vht-demo).", show_default=False
+        ),
+    ] = None,
+    studies: Annotated[
+        pathlib.Path | None,
+        typer.Option("--studies", metavar="DIR", help="Only copy the demo's study files and tables to DIR."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Fit 12 theophylline patients and one glucose tolerance test, then simulate 4,096 virtual circulations.
+
+    Takes less than a minute and needs no network.
+    """
+    with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
+        from vht.demo.demo import copy_studies, run_demo
+
+        if studies is not None:
+            names = copy_studies(studies)
+            first = studies / names[0] / "study.toml"
+            console.show(f"Copied to {studies}. Try: vht calibrate {first} --out result")
+            console.result({"studies": [str(studies / name / "study.toml") for name in names]})
+        else:
+            console.result(run_demo(out, console, overwrite=overwrite))
+
+
+def _finish(run: Run, out: pathlib.Path, console: Console) -> None:
+    console.show(f"Results in [bold]{out}[/]")
+    console.result({**run.document, "out": str(out), "figures": run.files})
+    if not run.success:
+        if not console.as_json:
+            console.error("No twin succeeded; the results say why for each.", None)
+        raise typer.Exit(NO_TWIN)
+
+
+@contextlib.contextmanager
+def _guarded(*, quiet: bool, as_json: bool, debug: bool) -> Iterator[Console]:
+    """Turn exceptions into messages and exit codes."""
+    from vht.errors import VhtError
+    from vht.report.console import Console
+
+    console = Console(quiet=quiet, as_json=as_json)
+    try:
+        yield console
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        console.error("Interrupted; nothing was written.", {"error": "interrupted"})
+        raise typer.Exit(INTERRUPTED) from None
+    except VhtError as error:
+        if debug:
+            console.err.print_exception()
+        console.error(str(error), {"error": str(error), "problems": _problems(error)})
+        raise typer.Exit(BAD_INPUT) from error
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if debug:
+            console.err.print_exception()
+        hint = "" if debug else " This is an error in vht; `--debug` shows where."
+        message = f"{type(error).__name__}: {error}".split("\n")[0]
+        console.error(message + hint, {"error": message})
+        raise typer.Exit(INTERNAL) from error
+
+
+def _problems(error: Exception) -> list[dict[str, Any]]:
+    out = []
+    for problem in getattr(error, "problems", ()):
+        if isinstance(problem, tuple):
+            out.append({"file": getattr(error, "file", None), "key": problem[0], "message": problem[1]})
+        else:
+            names = ("file", "row", "column", "message")
+            out.append({name: getattr(problem, name) for name in names})
+    return out
+
+
+def main() -> None:
+    """The program `vht`."""
+    import signal
+
+    def stop(*_: Any) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    # as Ctrl-C does: so that nothing half-written stays behind
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `vht models | head`
+        sys.stdout = None
+        sys.exit(OK)
+
+
+if __name__ == "__main__":
+    main()

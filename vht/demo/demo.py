@@ -1,0 +1,100 @@
+"""The demo's three studies, run one after the other."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import time
+from typing import Any
+
+from vht.cohort.store import check_output, new_result
+from vht.cohort.study import Study, load_study
+from vht.errors import StudyError
+from vht.report.console import Console
+from vht.report.runs import run_calibration, run_simulation
+
+STUDIES = ("theophylline", "fsigt", "circulation")
+_HOME = pathlib.Path(__file__).parent / "studies"
+
+
+def copy_studies(folder: pathlib.Path) -> tuple[str, ...]:
+    """Copy the demo's study files and tables, to look at and to edit.
+
+    Args:
+        folder: where to; made. What is there already is left alone.
+
+    Returns:
+        Names of the studies: folders in `folder`.
+
+    Raises:
+        StudyError: one of them is there already, or the folder cannot be written.
+    """
+    for name in STUDIES:
+        if (folder / name).exists():
+            raise StudyError(f"{folder / name} is there already: choose another folder.")
+    try:
+        for name in STUDIES:
+            shutil.copytree(_HOME / name, folder / name)
+        shutil.copy(_HOME / "SOURCES.md", folder)
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return STUDIES
+
+
+def run_demo(out: pathlib.Path | None, console: Console, *, overwrite: bool = False) -> dict[str, Any]:
+    """Run everything.
+
+    Args:
+        out: folder for the results; by default ``vht-demo``, numbered if it is there already.
+        console: whom to tell.
+        overwrite: replace an earlier result in `out`.
+
+    Returns:
+        What was found, for programs.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
+    began = time.perf_counter()
+    out = out or _free_name(pathlib.Path("vht-demo"))
+    check_output(out, overwrite=overwrite)
+    document: dict[str, Any] = {"out": str(out)}
+    with new_result(out, overwrite=overwrite) as folder:
+        for name in STUDIES:
+            study = load_study(_HOME / name / "study.toml")
+            if study.free:
+                document[name] = run_calibration(study, folder / name, console).document
+            else:
+                document[name] = run_simulation(study, folder / name, console).document
+                document[name] |= _speed(study, console)
+        copy_studies(folder / "studies")
+    document["seconds"] = time.perf_counter() - began
+    for name in STUDIES:
+        console.show(f"[bold]{out / name}[/]  figures, estimates or trajectories, settings.json")
+    console.show(f"[bold]{out / 'studies'}[/]  the study files: edit one, then `vht calibrate STUDY.toml --out DIR`")
+    console.show(f"{document['seconds']:.1f} s in all")
+    return document
+
+
+def _speed(study: Study, console: Console) -> dict[str, Any]:
+    """Simulate once more, now that the model is compiled, and say how fast that is."""
+    began = time.perf_counter()
+    with console.running(), console.stage("Simulating again, compiled") as move:
+        trajectory = study.simulate(progress=move)
+    seconds = time.perf_counter() - began
+    twins, span = len(trajectory.status), study.simulation.times[-1] if study.simulation is not None else 0.0
+    rate = twins / seconds
+    console.show(
+        f"[bold]{rate:,.0f} twins/s[/]: {twins:,} twins, {span:g} {type(study.model).time} each, in {seconds:.2f} s"
+        f" once compiled (backend {trajectory.settings.backend})\n"
+    )
+    return {"twins_per_second": rate, "seconds_compiled": seconds}
+
+
+def _free_name(path: pathlib.Path) -> pathlib.Path:
+    """The path, or the first of ``path-2``, ``path-3``, ... that is free."""
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free

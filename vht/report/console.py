@@ -1,0 +1,111 @@
+"""What a run says: progress, tables and warnings for people, or one JSON document for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress
+
+
+class Console:
+    """Where a run speaks to: people read tables on standard output and progress on standard error.
+
+    Args:
+        quiet: say nothing but errors.
+        as_json: print one JSON document on standard output, and nothing else there.
+    """
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+        import rich.console
+
+        self.quiet, self.as_json = quiet, as_json
+        self.out = rich.console.Console(highlight=False)
+        self.err = rich.console.Console(stderr=True, highlight=False)
+        if not self.out.is_terminal and self.out.width < 120:
+            self.out.width = 120  # a file is not as narrow as the 80 columns that are assumed of it
+        self._bars: Progress | None = None
+
+    def show(self, what: RenderableType = "") -> None:
+        """Print for people."""
+        if not (self.quiet or self.as_json):
+            self.out.print(what)
+
+    def result(self, document: Any) -> None:
+        """Print for programs."""
+        if self.as_json:
+            self.out.file.write(json.dumps(plain(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+            self.out.file.flush()
+
+    def warn(self, message: str) -> None:
+        """Print a warning on standard error."""
+        if not self.quiet:
+            self.err.print(f"[yellow]warning:[/] {escaped(message)}", soft_wrap=True)
+
+    def error(self, message: str, document: Any) -> None:
+        """Print an error on standard error, and for programs."""
+        self.err.print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
+        self.result(document)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Show progress bars, and Python's warnings in our words, while something runs."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("default", category=UserWarning, module=r"vht\.")
+            warnings.filterwarnings("always", message=".*slower `xla` backend")
+            warnings.showwarning = lambda message, *_, **__: self.warn(str(message))
+            columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            silent = self.quiet or self.as_json or not self.err.is_terminal
+            with Progress(*columns, console=self.err, transient=True, disable=silent) as self._bars:
+                try:
+                    yield
+                finally:
+                    self._bars = None
+
+    @contextlib.contextmanager
+    def stage(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar for one part of the work; gives the function ``(done, total)`` that moves it."""
+        bars = self._bars
+        if bars is None:
+            yield lambda done, total: None
+            return
+        task = bars.add_task(title, total=None)
+
+        def move(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total)
+
+        try:
+            yield move
+        finally:
+            bars.remove_task(task)
+
+
+def escaped(text: str) -> str:
+    """Text in which brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def plain(value: Any) -> Any:
+    """Plain data for JSON: no NumPy, no NaN (null instead)."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

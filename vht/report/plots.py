@@ -1,0 +1,330 @@
+"""Figures: fits with their bands, and simulated cohorts."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from vht.calibrate import Band, Calibration
+    from vht.cohort.study import Study
+    from vht.solve import Trajectory
+
+INK, SOFT, GRID = "#1f2933", "#616e7c", "#e4e7eb"
+CURVE, POINT = "#0b6e99", "#d9480f"
+PAGE = 12
+"""Fits on one overview page."""
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+def curve_times(study: Study, points: int = 241) -> np.ndarray:
+    """Times for smooth curves, from the start to the last measurement of the cohort."""
+    last = float(np.max(study.problem.measurements.time))
+    return np.linspace(study.problem.start, last if last > study.problem.start else study.problem.start + 1.0, points)
+
+
+def draw_calibration(
+    folder: pathlib.Path,
+    study: Study,
+    calibration: Calibration,
+    curves: Band,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[pathlib.Path]:
+    """One PNG for each twin, and overview pages.
+
+    Args:
+        folder: where to; made if need be.
+        study: what was calibrated.
+        calibration: its result.
+        curves: the fitted curves with their bands.
+        progress: called with figures drawn and their total.
+
+    Returns:
+        The files, overview pages first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    twins, observables = len(calibration), calibration.observables
+    pages = [range(first, min(first + PAGE, twins)) for first in range(0, twins, PAGE)] if twins > 1 else []
+    total, files = twins + len(pages) * len(observables), []
+    points = _Points(study, calibration)
+    with _styled():
+        for name in observables:
+            for number, page in enumerate(pages, 1):
+                suffix = ("" if len(observables) == 1 else f"-{_safe(name)}") + (
+                    "" if len(pages) == 1 else f"-{number}"
+                )
+                files.append(
+                    _overview(folder / f"overview{suffix}.png", study, calibration, curves, points, name, page)
+                )
+                if progress is not None:
+                    progress(len(files), total)
+        for twin in range(twins):
+            files.append(_single(folder, study, calibration, curves, points, twin))
+            if progress is not None:
+                progress(len(files), total)
+    return files
+
+
+class _Points:
+    """The measurements of each twin, those left out by `since` too."""
+
+    def __init__(self, study: Study, calibration: Calibration) -> None:
+        table = study.everything.measurements
+        assert table is not None
+        self.twin, self.time, self.value = np.asarray(table.twin), np.asarray(table.time), np.asarray(table.value)
+        self.observable, self.since = np.asarray(table.observable), study.since
+        # the whole table may know twins whom the calibration does not, or in another order
+        names = study.everything.twins
+        at = {name: i for i, name in enumerate(calibration.twins)}
+        self.twin = np.array([at.get(name, -1) for name in names])[self.twin]
+
+    def of(self, twin: int, observable: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Times, values, and which are used."""
+        rows = (self.twin == twin) & (self.observable == observable)
+        return self.time[rows], self.value[rows], self.time[rows] >= self.since.get(observable, -np.inf)
+
+
+def _fit(
+    axes: Axes,
+    study: Study,
+    calibration: Calibration,
+    curves: Band,
+    points: _Points,
+    twin: int,
+    name: str,
+    size: float = 1.0,
+) -> None:
+    times, line = curves.times[twin], curves.value[name][twin]
+    percent = f"{100 * curves.level:g} %"
+    used_from = study.since.get(name, -np.inf)
+    if np.isfinite(line).any():
+        spread = curves.measured_lower[name][twin], curves.measured_upper[name][twin]
+        if np.isfinite(spread[0]).any():
+            label = f"{percent} of new measurements"
+            axes.fill_between(times, *spread, color=CURVE, alpha=0.09, linewidth=0, label=label, zorder=1)
+        low, high = curves.lower[name][twin], curves.upper[name][twin]
+        axes.fill_between(
+            times, low, high, color=CURVE, alpha=0.30, linewidth=0, label=f"{percent} band of the curve", zorder=2
+        )
+        before = times < used_from
+        axes.plot(times[~before], line[~before], color=CURVE, linewidth=1.8 * size, label="fitted curve", zorder=3)
+        axes.plot(times[before], line[before], color=CURVE, linewidth=1.2 * size, linestyle=(0, (3, 2)), zorder=3)
+    else:
+        from vht.calibrate import CalibrationStatus
+
+        words = f"no fit: {CalibrationStatus(int(calibration.status[twin])).label}"
+        axes.text(0.97, 0.94, words, transform=axes.transAxes, ha="right", va="top", color=POINT)
+    time, value, used = points.of(twin, name)
+    marker: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5 * size, "zorder": 4}
+    axes.plot(
+        time[used], value[used], color=POINT, markeredgecolor="white", markeredgewidth=0.7, label="measured", **marker
+    )
+    if (~used).any():
+        label = "measured, left out"
+        axes.plot(time[~used], value[~used], markerfacecolor="white", markeredgecolor=POINT, label=label, **marker)
+    _limits(axes, time, value, curves, twin, name)
+
+
+def _limits(axes: Axes, time: np.ndarray, value: np.ndarray, curves: Band, twin: int, name: str) -> None:
+    """A wide band must not squeeze the measurements: the axes follow the points, the curve and a share of the band."""
+    line = curves.value[name][twin]
+    seen = np.concatenate([value, line[np.isfinite(line)]])
+    if not seen.size:
+        return
+    low, high = float(seen.min()), float(seen.max())
+    reach = max(high - low, 1e-12 * abs(high), np.finfo(float).tiny)
+    edges = [curves.lower[name][twin], curves.upper[name][twin], curves.measured_lower[name][twin]]
+    edges.append(curves.measured_upper[name][twin])
+    band = np.concatenate([edge[np.isfinite(edge)] for edge in edges])
+    if band.size:
+        low, high = min(low, max(band.min(), low - 0.35 * reach)), max(high, min(band.max(), high + 0.35 * reach))
+    if seen.min() >= 0.0:
+        low = 0.0 if seen.min() < 0.4 * high else max(low, 0.0)
+    axes.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+    span = float(curves.times[twin][-1])
+    axes.set_xlim(-0.02 * span, 1.02 * span)
+
+
+def _overview(
+    path: pathlib.Path,
+    study: Study,
+    calibration: Calibration,
+    curves: Band,
+    points: _Points,
+    name: str,
+    page: Sequence[int],
+) -> pathlib.Path:
+    columns = min(len(page), 4 if len(page) > 6 or len(page) == 4 else 3)
+    rows = math.ceil(len(page) / columns)
+    figure = _figure(3.1 * columns + 0.5, 2.35 * rows + 1.1)
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    for axes, twin in zip(grid.flat, page, strict=False):
+        _fit(axes, study, calibration, curves, points, twin, name, size=0.8)
+        axes.set_title(_twin(calibration.twins[twin]), loc="left", fontsize=9.5, fontweight="bold", pad=4)
+    for axes in grid.flat[len(page) :]:
+        axes.set_visible(False)
+    for i, axes in enumerate(grid.flat[: len(page)]):
+        # below an empty place of the last row the ticks would be missing
+        lowest = i + columns >= len(page)
+        axes.tick_params(labelbottom=lowest)
+        axes.set_xlabel(f"time [{type(study.model).time}]" if lowest else "")
+    handles, labels = _legend(grid.flat[: len(page)])
+    figure.suptitle(study.title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
+    unit = calibration.observable_units[calibration.observables.index(name)]
+    figure.supylabel(f"{_meaning(study, name)} [{_pretty(unit)}]", fontsize=10)
+    figure.savefig(path, dpi=130)
+    return path
+
+
+def _single(
+    folder: pathlib.Path, study: Study, calibration: Calibration, curves: Band, points: _Points, twin: int
+) -> pathlib.Path:
+    names = calibration.observables
+    figure = _figure(7.4, 1.2 + 3.4 * len(names))
+    grid = figure.subplots(len(names), 1, sharex=True, squeeze=False)
+    for axes, name, unit in zip(grid.flat, names, calibration.observable_units, strict=True):
+        _fit(axes, study, calibration, curves, points, twin, name)
+        axes.set_ylabel(f"{_meaning(study, name)} [{_pretty(unit)}]")
+    grid.flat[-1].set_xlabel(f"time [{type(study.model).time}]")
+    title = study.title if len(calibration) == 1 else f"{study.title}: {_twin(calibration.twins[twin])}"
+    figure.suptitle(title, x=0.015, ha="left", fontsize=12, fontweight="bold")
+    handles, labels = _legend(grid.flat)
+    grid.flat[0].legend(handles, labels, loc="upper right", fontsize=9)
+    parts = []
+    for k, (name, unit) in enumerate(zip(calibration.parameters, calibration.units, strict=True)):
+        if np.isfinite(calibration.estimate[twin, k]):
+            unit = "" if unit == "1" else f" {_pretty(unit)}"
+            error = calibration.standard_error[twin, k]
+            plus = f" ± {error:.2g}" if np.isfinite(error) else ""
+            parts.append(f"{name} = {calibration.estimate[twin, k]:.4g}{plus}{unit}")
+    lines = ["     ".join(parts[i : i + 3]) for i in range(0, len(parts), 3)]
+    figure.supxlabel("\n".join(lines), fontsize=9, color=SOFT, x=0.5)
+    path = folder / f"{_safe(calibration.twins[twin])}.png"
+    figure.savefig(path, dpi=130)
+    return path
+
+
+def draw_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory) -> list[pathlib.Path]:
+    """One PNG: each saved quantity over time, its median and spread over the cohort, and some twins.
+
+    Args:
+        folder: where to; made if need be.
+        study: what was simulated.
+        trajectory: its result.
+
+    Returns:
+        The file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = list(trajectory.values)[:12]
+    labels = {label.name: label for label in trajectory.labels}
+    times = np.asarray(trajectory.times)
+    ok = np.flatnonzero(np.asarray(trajectory.ok))
+    with _styled():
+        columns = min(len(names), 2)
+        rows = math.ceil(len(names) / columns)
+        figure = _figure(5.6 * columns + 0.4, 2.6 * rows + 1.1)
+        grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+        for axes, name in zip(grid.flat, names, strict=False):
+            values = np.asarray(trajectory.values[name])[ok]
+            if len(values) > 1:
+                low, lower, middle, upper, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+                axes.fill_between(times, low, high, color=CURVE, alpha=0.14, linewidth=0, label="90 % of twins")
+                axes.fill_between(times, lower, upper, color=CURVE, alpha=0.28, linewidth=0, label="50 % of twins")
+                axes.plot(times, middle, color=CURVE, linewidth=1.6, label="median")
+            if len(values):
+                axes.plot(times, values[0], color=POINT, linewidth=1.0, label=f"twin {trajectory.name(int(ok[0]))}")
+            label = labels[name]
+            axes.set_title(f"{label.meaning} ({name})", loc="left", fontsize=9.5, fontweight="bold", pad=4)
+            axes.set_ylabel(f"[{_pretty(label.unit)}]")
+            axes.margins(x=0.01)
+        for axes in grid.flat[len(names) :]:
+            axes.set_visible(False)
+        figure.suptitle(study.title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+        for axes in grid[-1]:
+            axes.set_xlabel(f"time [{type(study.model).time}]")
+        handles, texts = _legend(grid.flat[: len(names)])
+        figure.legend(handles, texts, loc="outside lower center", ncols=len(texts), fontsize=9)
+        path = folder / "overview.png"
+        figure.savefig(path, dpi=130)
+    return [path]
+
+
+# ------------------------------------------------------------------------------------------------------------ details
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
+        yield
+
+
+def _figure(width: float, height: float) -> Figure:
+    # not pyplot: no window system, nothing global
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _legend(all_axes: Any) -> tuple[list[Any], list[str]]:
+    found: dict[str, Any] = {}
+    for axes in all_axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    order = ["measured", "measured, left out", "fitted curve"]
+    names = [n for n in order if n in found] + [n for n in found if n not in order]
+    return [found[name] for name in names], names
+
+
+def _meaning(study: Study, name: str) -> str:
+    from vht.model import outputs, states
+
+    variable = (states(study.model) | outputs(study.model))[study.observables[name].output]
+    return variable.meaning if len(variable.meaning) <= 40 else name
+
+
+def _twin(name: str) -> str:
+    return f"twin {name}" if re.fullmatch(r"[\d.]+", name) else name
+
+
+def _pretty(unit: str) -> str:
+    return unit.replace("*", "·").replace("uU", "µU").replace("ug", "µg")
+
+
+def _safe(name: str) -> str:
+    """A name as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "_"

@@ -1,0 +1,158 @@
+"""Whole runs, as the command line and the demo do them: compute, draw, show, write."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vht.cohort.store import write_calibration, write_simulation
+from vht.report import plots, tables
+from vht.report.console import Console
+
+if TYPE_CHECKING:
+    from vht.calibrate import Calibration
+    from vht.cohort.study import Study
+    from vht.solve import Trajectory
+
+DRAWN = 60
+"""Most twins of which figures are drawn without being asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run gave.
+
+    Attributes:
+        document: for programs.
+        success: whether at least one twin has a result.
+        result: calibration or trajectory.
+        files: figures, relative to the run's folder.
+    """
+
+    document: dict[str, Any]
+    success: bool
+    result: Any
+    files: list[str] = field(default_factory=list)
+
+
+def run_calibration(study: Study, folder: pathlib.Path, console: Console, *, figures: bool | None = None) -> Run:
+    """Calibrate a study, write the result into a folder and show it.
+
+    Args:
+        study: to calibrate.
+        folder: where to write; see `vht.cohort.new_result`.
+        console: whom to tell.
+        figures: draw the fits; by default if there are not too many twins.
+
+    Raises:
+        VhtError: the study's tables or its problem are not well formed.
+    """
+    from vht.calibrate import CalibrationStatus, band
+
+    with console.running():
+        with console.stage("Reading tables"):
+            problem = study.problem
+        with console.stage("Fitting") as move:
+            calibration = study.calibrate(progress=move)
+        with console.stage("Drawing curves"):
+            curves = band(problem, calibration, plots.curve_times(study), backend=study.backend)
+        files = []
+        if figures or (figures is None and len(calibration) <= DRAWN):
+            with console.stage("Drawing figures") as move:
+                drawn = plots.draw_calibration(folder / "figures", study, calibration, curves, move)
+                files = [str(file.relative_to(folder)) for file in drawn]
+        with console.stage("Writing"):
+            write_calibration(folder, study, calibration, curves)
+    console.show(tables.calibration_table(study.title, calibration))
+    failures = tables.failure_table(calibration.failures())
+    if failures is not None:
+        console.show(failures)
+    success = any(CalibrationStatus(code).has_estimate for code in calibration.status.tolist())
+    return Run(_calibration_document(study, calibration), success, calibration, files)
+
+
+def run_simulation(study: Study, folder: pathlib.Path, console: Console, *, figures: bool | None = None) -> Run:
+    """Simulate a study, write the result into a folder and show it.
+
+    Args:
+        study: to simulate.
+        folder: where to write; see `vht.cohort.new_result`.
+        console: whom to tell.
+        figures: draw an overview; by default, yes.
+
+    Raises:
+        VhtError: the study's tables are not well formed.
+    """
+    with console.running():
+        with console.stage("Reading tables"):
+            _ = study.data, study.twins
+        began = time.perf_counter()
+        with console.stage("Simulating") as move:
+            trajectory = study.simulate(progress=move)
+        seconds = time.perf_counter() - began
+        files = []
+        if figures is not False:
+            with console.stage("Drawing figures"):
+                drawn = plots.draw_simulation(folder / "figures", study, trajectory)
+                files = [str(file.relative_to(folder)) for file in drawn]
+        with console.stage("Writing"):
+            write_simulation(folder, study, trajectory, seconds)
+    console.show(tables.simulation_table(study.title, trajectory, seconds))
+    failures = tables.failure_table(trajectory.failures())
+    if failures is not None:
+        console.show(failures)
+    return Run(_simulation_document(study, trajectory, seconds), bool(trajectory.ok.any()), trajectory, files)
+
+
+def _calibration_document(study: Study, calibration: Calibration) -> dict[str, Any]:
+    from vht.calibrate import CalibrationStatus
+
+    lower, upper = calibration.interval(0.95)
+    twins = []
+    for i, name in enumerate(calibration.twins):
+        status = CalibrationStatus(int(calibration.status[i]))
+        parameters = {
+            parameter: {
+                "estimate": calibration.estimate[i, k],
+                "standard_error": calibration.standard_error[i, k],
+                "lower95": lower[i, k],
+                "upper95": upper[i, k],
+                "unit": calibration.units[k],
+            }
+            for k, parameter in enumerate(calibration.parameters)
+        }
+        residuals = {
+            observable: {
+                "rmse": calibration.rmse[i, o],
+                "sd": calibration.sd[i, o],
+                "fraction": calibration.fraction[i, o],
+                "unit": calibration.observable_units[o],
+            }
+            for o, observable in enumerate(calibration.observables)
+        }
+        twins.append(
+            {
+                "twin": name,
+                "status": status.label,
+                "message": calibration.message(i),
+                "parameters": parameters,
+                "residuals": residuals,
+                "objective": calibration.objective[i],
+            }
+        )
+    ok = int(calibration.ok.sum())
+    return {"study": study.title, "model": study.name, "seconds": calibration.seconds, "ok": ok, "twins": twins}
+
+
+def _simulation_document(study: Study, trajectory: Trajectory, seconds: float) -> dict[str, Any]:
+    return {
+        "study": study.title,
+        "model": study.name,
+        "seconds": seconds,
+        "backend": trajectory.settings.backend,
+        "twins": len(trajectory.status),
+        "ok": int(trajectory.ok.sum()),
+        "failures": [{"twin": f.name, "status": f.status, "message": f.message} for f in trajectory.failures()],
+    }
