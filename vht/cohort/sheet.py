@@ -144,6 +144,10 @@ class Sheet:
             self.add(row, name, "The cell is empty." if empty[row] else _no_number(column[int(row)].as_py()))
         return values, good if needed else good | empty
 
+    def unknown(self, known: Sequence[str]) -> list[str]:
+        """Columns that are not known, but for those that are to be passed over."""
+        return [name for name in self.columns if name not in known and not name.startswith("_")]
+
     def expect(self, needed: Sequence[str], optional: Sequence[str]) -> bool:
         """Note missing and unknown columns.
 
@@ -154,7 +158,7 @@ class Sheet:
         Returns:
             Whether all needed columns are there.
         """
-        unknown = [name for name in self.columns if name not in (*needed, *optional) and not name.startswith("_")]
+        unknown = self.unknown([*needed, *optional])
         missing = [name for name in needed if name not in self.columns]
         for name in missing:
             close = nearest(name, unknown) if unknown else ""

@@ -10,6 +10,8 @@ here. Whatever is wrong with any of the tables is told at once, with file, row a
 | schedule (doses) | twin, time, input, amount, unit | duration |
 | signals (measured inputs) | twin, time, input, value, unit | |
 | covariates, one row a twin | twin, ``PARAMETER [unit]``, ``initial.STATE [unit]`` | |
+
+A schedule or a table of signals without a column `twin` holds for every twin.
 """
 
 from __future__ import annotations
@@ -100,24 +102,21 @@ def read_cohort(
         measured = _read_long(files.measurements, "observable", "value", observables or {}, clock, "sd", problems)
         seen.append(measured)
     if files.schedule is not None:
-        doses = _read_long(files.schedule, "input", "amount", amounts, clock, "duration", problems)
+        doses = _read_long(files.schedule, "input", "amount", amounts, clock, "duration", problems, shareable=True)
         seen.append(doses)
     if files.signals is not None:
-        signals = _read_long(files.signals, "input", "value", ports, clock, None, problems)
+        signals = _read_long(files.signals, "input", "value", ports, clock, None, problems, shareable=True)
         seen.append(signals)
     if files.covariates is not None:
         covariates = _read_covariates(files.covariates, model, problems)
         seen.append(covariates)
-    read = [table for table in seen if table is not None]
+    read = [table for table in seen if table is not None and not (isinstance(table, _Long) and table.shared)]
     # without measurements, the table that says most about the twins decides who there is
     chief = measured if files.measurements is not None else covariates or (read[0] if read else None)
     if chief is not None:
         _compare_twins(chief, read)
     problems.check()
-    if chief is None:
-        return CohortData(())
-
-    twins = tuple(chief.twins)
+    twins = () if chief is None else tuple(chief.twins)
     at = {name: i for i, name in enumerate(twins)}
     from vht.solve import Doses, Schedule, Signal
 
@@ -149,6 +148,7 @@ class _Long:
     """A checked long table: codes and numbers by row."""
 
     sheet: Sheet
+    shared: bool
     twins: list[str]
     twin: Int[np.ndarray, " rows"]
     names: list[str]
@@ -182,6 +182,8 @@ def _read_long(
     clock: str,
     extra: str | None,
     problems: Problems,
+    *,
+    shareable: bool = False,
 ) -> _Long | None:
     """Read a long table.
 
@@ -193,14 +195,18 @@ def _read_long(
         clock: the model's unit of time.
         extra: an optional column, sd or duration.
         problems: where to note what is wrong.
+        shareable: whether the table may go without a column `twin`, and hold for everyone.
     """
     sheet = read_sheet(path, str(path), problems)
     if sheet is None:
         return None
     optional = ["unit", "time_unit"] + ([] if extra is None else [extra])
-    if not sheet.expect(["twin", "time", kind, number], optional):
+    needed = ["time", kind, number]
+    # with a column that is unknown, `twin` has been misspelt rather than left out
+    shared = shareable and "twin" not in sheet.columns and not sheet.unknown([*needed, *optional])
+    if not sheet.expect(needed if shared else ["twin", *needed], optional):
         return None
-    twins, twin = sheet.words("twin")
+    twins, twin = ([""], np.zeros(sheet.rows, np.int64)) if shared else sheet.words("twin")
     names, name = sheet.words(kind)
     for code, word in enumerate(names):
         if word and word not in known:
@@ -235,7 +241,7 @@ def _read_long(
             sheet.add(row, extra, f"A {extra} must be {rule}, but is {more[row]:g}.")
         more = more * scale
     _tell_duplicates(sheet, kind, twin, name, time)
-    return _Long(sheet, twins, twin, names, name, time, value, more)
+    return _Long(sheet, shared, twins, twin, names, name, time, value, more)
 
 
 def _read_covariates(path: pathlib.Path, model: type[Organ], problems: Problems) -> _Covariates | None:
@@ -408,24 +414,25 @@ def _measurements(table: _Long, twins: tuple[str, ...], since: Mapping[str, floa
 
 
 class _Arrays(NamedTuple):
-    time: Float[np.ndarray, "twins rows"]
-    value: Float[np.ndarray, "twins rows"]
-    extra: Float[np.ndarray, "twins rows"] | None
+    time: Float[np.ndarray, "*twins rows"]
+    value: Float[np.ndarray, "*twins rows"]
+    extra: Float[np.ndarray, "*twins rows"] | None
 
 
 def _padded(table: _Long, at: Mapping[str, int]) -> dict[str, _Arrays]:
     """By input: times, filled up with +inf, and numbers, filled up with 0, in the order of time, one row a twin."""
-    out, twin = {}, np.array([at[name] for name in table.twins], np.int64)[table.twin]
+    out, count_twins = {}, 1 if table.shared else len(at)
+    twin = table.twin if table.shared else np.array([at[name] for name in table.twins], np.int64)[table.twin]
     for code, name in enumerate(table.names):
         rows = np.flatnonzero(table.name == code)
         rows = rows[np.lexsort((table.time[rows], twin[rows]))]
-        count = np.bincount(twin[rows], minlength=len(at))
+        count = np.bincount(twin[rows], minlength=count_twins)
         place = np.arange(rows.size) - np.repeat(np.cumsum(count) - count, count)
 
         def array(numbers: np.ndarray, fill: float, rows=rows, place=place, width=int(count.max())) -> np.ndarray:
-            filled = np.full((len(at), width), fill)
+            filled = np.full((count_twins, width), fill)
             filled[twin[rows], place] = np.nan_to_num(numbers[rows], nan=0.0)  # an empty duration is a bolus
-            return filled
+            return filled[0] if table.shared else filled
 
         extra = None if table.extra is None else array(table.extra, 0.0)
         out[name] = _Arrays(array(table.time, np.inf), array(table.value, 0.0), extra)

@@ -23,6 +23,8 @@ INK, SOFT, GRID = "#1f2933", "#616e7c", "#e4e7eb"
 CURVE, POINT = "#0b6e99", "#d9480f"
 PAGE = 12
 """Fits on one overview page."""
+EXAMPLES = 3
+"""Twins drawn one by one in front of their cohort."""
 
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -237,7 +239,7 @@ def _single(
 
 
 def draw_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory) -> list[pathlib.Path]:
-    """One PNG: each saved quantity over time, its median and spread over the cohort, and some twins.
+    """One PNG: each saved quantity over time, its spread over the cohort, and some twins.
 
     Args:
         folder: where to; made if need be.
@@ -248,8 +250,9 @@ def draw_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory) 
         The file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = list(trajectory.values)[:12]
     labels = {label.name: label for label in trajectory.labels}
+    wanted = None if study.simulation is None else study.simulation.observe
+    names = list(wanted or labels)[:12]
     times = np.asarray(trajectory.times)
     ok = np.flatnonzero(np.asarray(trajectory.ok))
     with _styled():
@@ -259,13 +262,12 @@ def draw_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory) 
         grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
         for axes, name in zip(grid.flat, names, strict=False):
             values = np.asarray(trajectory.values[name])[ok]
-            if len(values) > 1:
-                low, lower, middle, upper, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-                axes.fill_between(times, low, high, color=CURVE, alpha=0.14, linewidth=0, label="90 % of twins")
-                axes.fill_between(times, lower, upper, color=CURVE, alpha=0.28, linewidth=0, label="50 % of twins")
-                axes.plot(times, middle, color=CURVE, linewidth=1.6, label="median")
-            if len(values):
-                axes.plot(times, values[0], color=POINT, linewidth=1.0, label=f"twin {trajectory.name(int(ok[0]))}")
+            if len(values) > EXAMPLES:
+                low, lower, upper, high = np.quantile(values, [0.05, 0.25, 0.75, 0.95], axis=0)
+                axes.fill_between(times, low, high, color=CURVE, alpha=0.10, linewidth=0, label="90 % of twins")
+                axes.fill_between(times, lower, upper, color=CURVE, alpha=0.20, linewidth=0, label="50 % of twins")
+            for i, colour in zip(range(min(EXAMPLES, len(values))), (POINT, CURVE, INK), strict=False):
+                axes.plot(times, values[i], color=colour, linewidth=1.1, label=_twin(trajectory.name(int(ok[i]))))
             label = labels[name]
             axes.set_title(f"{label.meaning} ({name})", loc="left", fontsize=9.5, fontweight="bold", pad=4)
             axes.set_ylabel(f"[{_pretty(label.unit)}]")
