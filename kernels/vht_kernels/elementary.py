@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from vht_kernels import arithmetic, exponential, inverse_trigonometric, trigonometric
+from vht_kernels import arithmetic, exponential, inverse_trigonometric, special, trigonometric
 from vht_kernels.emitter import suffix
 from vht_kernels.lane_maths import Lane, Maths
 
@@ -27,6 +27,10 @@ FUNCTIONS: dict[str, Callable[..., Lane]] = {
     "asinh": exponential.asinh,
     "acosh": exponential.acosh,
     "atanh": exponential.atanh,
+    "erf": special.erf,
+    "erfc": special.erfc,
+    "erf_inv": special.erf_inv,
+    "lgamma": special.lgamma,
     "sqrt": arithmetic.sqrt,
     "rsqrt": arithmetic.rsqrt,
     "cbrt": arithmetic.cbrt,

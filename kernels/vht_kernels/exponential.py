@@ -84,14 +84,13 @@ def exp(m: Maths, x: Lane) -> Lane:
     return scale(m, *_exp_parts(m, x))
 
 
-def exp_of_sum(m: Maths, high: Lane, low: Lane) -> Lane:
-    """exp(high + low), where low is at most some rounding errors of high; large numbers have low ignored."""
+def exp_parts_of_sum(m: Maths, high: Lane, low: Lane) -> tuple[Lane, Lane]:
+    """p and n with exp(high + low) = p 2^n, where low is at most some rounding errors of high; ignored if high is huge."""
     smallest, largest = EXP_RANGE[m.bits]
     clamped = m.clamp(high, smallest, largest)
     _, n, r = _split_exponent(m, clamped)
-    inside = clamped.equals(high)
-    r = r + m.select(inside, low, 0.0)
-    return scale(m, m.fma(m.estrin(r, EXPM1[m.bits]), r * r, r) + 1.0, n)
+    r = r + m.select(clamped.equals(high), low, 0.0)
+    return m.fma(m.estrin(r, EXPM1[m.bits]), r * r, r) + 1.0, n
 
 
 def exp2(m: Maths, x: Lane) -> Lane:
@@ -210,7 +209,8 @@ def power(m: Maths, x: Lane, y: Lane) -> Lane:
     high = m.select(size < INFINITY, high, size)
     high = m.select(size.equals(0.0), -INFINITY, high)
     product = y * high
-    result = exp_of_sum(m, product, m.fma(y, high, -product) + y * low)
+    p, n = exp_parts_of_sum(m, product, m.fma(y, high, -product) + y * low)
+    result = scale(m, p, n)
     return _power_sign(m, x, y, result)
 
 
