@@ -53,10 +53,10 @@ def measure(call: Callable[[], T], repeats: int) -> Measured[T]:
     begin = time.perf_counter()
     result = call()
     first = time.perf_counter() - begin
-    del result
     before = _restart_memory_peak()
     seconds = []
     for _ in range(repeats):
+        del result  # or the memory of two results would be measured
         begin = time.perf_counter()
         result = call()
         seconds.append(time.perf_counter() - begin)

@@ -43,7 +43,9 @@ class _Library(NamedTuple):
 @functools.cache
 def _library() -> _Library:
     # from SUNDIALS 7 on, the core is a library of its own
-    code, made_with = shared_library("cvode.c", ("cc", "gcc", "clang"), FLAGS, (_LIBRARIES, (*_LIBRARIES, "sundials_core")))
+    code, made_with = shared_library(
+        "cvode.c", ("cc", "gcc", "clang"), FLAGS, (_LIBRARIES, (*_LIBRARIES, "sundials_core"))
+    )
     reals, integers = ndpointer(np.float64, flags="C"), ndpointer(np.int32, flags="C")
     code.cvode_rates.argtypes = [ctypes.c_double, reals, reals, reals]
     code.cvode_rates.restype = None

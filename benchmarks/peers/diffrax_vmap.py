@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -38,7 +40,7 @@ def solver(
 ) -> Callable[[Any, Any], Any]:
     """A compiled function of a batch: parameters ``[twins, 33]`` and initial states ``[twins, 12]``.
 
-    The states are a pytree of scalars; with one array of 12 states the same solve was slower.
+    The states are a pytree of scalars; one array of 12 states is not faster.
 
     Args:
         times: of the saves.
@@ -66,7 +68,7 @@ def solver(
             None if step is None else np.asarray(step, dtype)[()],
             begin,
             model,
-            saveat=diffrax.SaveAt(ts=saves),
+            saveat=diffrax.SaveAt(ts=jnp.asarray(saves)),
             stepsize_controller=controller,
             max_steps=max_steps,
             throw=False,
@@ -83,7 +85,9 @@ def _solver(times: bytes, saves: int, rtol: float, atol: float, dtype: Precision
     return solver(np.frombuffer(times), rtol=rtol, atol=atol, dtype=dtype)
 
 
-def solve(cohort: Cohort, *, rtol: float, atol: float, batch: int = 1024, dtype: Precision = "float64") -> Solved:
+def solve(
+    cohort: Cohort, *, rtol: float, atol: float, batch: int = 1024, threads: int = 1, dtype: Precision = "float64"
+) -> Solved:
     """Solve a cohort, so many twins in one call; the first call compiles.
 
     Args:
@@ -91,17 +95,26 @@ def solve(cohort: Cohort, *, rtol: float, atol: float, batch: int = 1024, dtype:
         rtol: relative tolerance.
         atol: absolute tolerance.
         batch: twins in one call.
+        threads: calls at the same time.
         dtype: of everything.
     """
     times = np.ascontiguousarray(cohort.times, np.float64)
     run = _solver(times.tobytes(), len(times), rtol, atol, dtype)
-    parts, ok = [], []
-    for first in range(0, len(cohort), batch):
+    batch = min(batch, len(cohort))
+
+    def part(first: int) -> tuple[np.ndarray, np.ndarray]:
         some = np.arange(first, min(first + batch, len(cohort)))
         # an incomplete batch is filled up, since another shape would be compiled anew
-        padded = np.resize(some, min(batch, len(cohort)))
+        padded = np.resize(some, batch)
         values, good = run(cohort.parameters[padded].astype(dtype), cohort.initial[padded].astype(dtype))
-        parts.append(np.stack([np.asarray(v)[: len(some)] for v in values], axis=-1))
-        ok.append(np.asarray(good)[: len(some)])
-    values = np.concatenate(parts)
-    return Solved(values, np.concatenate(ok) & np.isfinite(values).all(axis=(1, 2)))
+        return np.stack([np.asarray(v)[: len(some)] for v in values], axis=-1), np.asarray(good)[: len(some)]
+
+    firsts = range(0, len(cohort), batch)
+    if threads == 1:
+        parts = [part(first) for first in firsts]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(part, firsts))
+    values = np.concatenate([values for values, _ in parts])
+    ok = np.concatenate([good for _, good in parts])
+    return Solved(values, ok & np.isfinite(values).all(axis=(1, 2)))

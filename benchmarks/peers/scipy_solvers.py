@@ -56,7 +56,12 @@ def equations(parameters: Float[np.ndarray, " parameters"]) -> Rates:
         p_lv = (eb_lv + ea_lv * ventricles) * (v_lv - v0_lv)
         p_ra = (eb_ra + ea_ra * atria) * (v_ra - v0_ra)
         p_rv = (eb_rv + ea_rv * ventricles) * (v_rv - v0_rv)
-        mitral, aortic, tricuspid, pulmonary = valve(p_la - p_lv), valve(p_lv - p_as), valve(p_ra - p_rv), valve(p_rv - p_ap)
+        mitral, aortic, tricuspid, pulmonary = (
+            valve(p_la - p_lv),
+            valve(p_lv - p_as),
+            valve(p_ra - p_rv),
+            valve(p_rv - p_ap),
+        )
         return [
             q_vp - mitral,
             mitral - aortic,
@@ -84,7 +89,11 @@ def lsoda(cohort: Cohort, *, rtol: float, atol: float) -> Solved:
     for i, (parameters, initial) in enumerate(zip(cohort.parameters, cohort.initial, strict=True)):
         found, told = odeint(
             *(equations(parameters), initial, cohort.times),
-            **{"tfirst": True, "rtol": rtol, "atol": atol, "mxstep": 1_000_000, "full_output": True},
+            tfirst=True,
+            rtol=rtol,
+            atol=atol,
+            mxstep=1_000_000,
+            full_output=True,
         )
         ok[i] = told["message"] == "Integration successful." and np.isfinite(found).all()
         values[i] = found

@@ -92,4 +92,4 @@ def solve(cohort: Cohort, *, method: Method, steps: int, dtype: Literal["float64
         *(np.ascontiguousarray(cohort.parameters), np.ascontiguousarray(cohort.initial), saves),
         *(float(cohort.times[0]), float(gaps[0]), steps, values.ctypes.data),
     )
-    return Solved(values, np.isfinite(values).all(axis=(1, 2)))
+    return Solved(values, np.asarray(np.isfinite(values).all(axis=(1, 2))))

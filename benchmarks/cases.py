@@ -1,0 +1,171 @@
+"""The benchmarks' sizes and settings: the full ones behind a record, and quick ones that only show that all works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+# Afterload, the left ventricle and its filling: what arterial pressure and left ventricular volume determine
+FREE = ("R_AR_SYS", "C_AR_SYS", "EA_LV", "EB_LV", "R_VEN_PUL")
+
+
+@dataclass(frozen=True)
+class Circulation:
+    """The circulation cohort on everything.
+
+    Attributes:
+        twins: of the cohort.
+        seconds: simulated, s.
+        saves: equally spaced, all states.
+        tolerance: relative and absolute.
+        seed: of the cohort.
+        repeats: of each fast row, of which the median counts.
+        slow_repeats: of each slow row.
+        reference: twins with a reference; errors are taken over them.
+        cvode: twins for CVODE.
+        lsoda: twins for SciPy.
+        diffrax: twins for diffrax.
+        batch: twins in one call of diffrax.
+        small_batch: the same, where calls run on several threads.
+    """
+
+    twins: int = 4096
+    seconds: float = 10.0
+    saves: int = 101
+    tolerance: float = 1e-4
+    seed: int = 0
+    repeats: int = 7
+    slow_repeats: int = 2
+    reference: int = 256
+    cvode: int = 1024
+    lsoda: int = 128
+    diffrax: int = 4096
+    batch: int = 1024
+    small_batch: int = 128
+
+
+@dataclass(frozen=True)
+class Jacobian:
+    """Sensitivities against a reference.
+
+    Attributes:
+        twins: of the cohort.
+        seconds: simulated, s.
+        saves: equally spaced.
+        tolerances: relative; the absolute one is the same number.
+        free: parameters.
+        observed: states.
+        seed: of the cohort.
+        differences: twins on which the reference itself is checked by central differences.
+    """
+
+    twins: int = 256
+    seconds: float = 10.0
+    saves: int = 51
+    tolerances: tuple[float, ...] = (1e-3, 1e-5, 1e-7)
+    free: tuple[str, ...] = FREE
+    observed: tuple[str, ...] = ("p_AR_SYS", "V_LV", "p_AR_PUL", "V_RV")
+    seed: int = 1
+    differences: int = 8
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Fitting a cohort whose truth is known.
+
+    Attributes:
+        twins: of the cohort.
+        seconds: observed, s.
+        points: times of measurement, each of every observable.
+        free: parameters to fit.
+        noise: standard deviation of each observable's measurements.
+        tolerance: of this package's solver, relative and absolute.
+        seed: of the cohort and of the noise.
+        levels: of the intervals.
+        lsoda: twins fitted by SciPy on LSODA.
+        cvode: twins fitted by SciPy on CVODES.
+        starts: of SciPy's search for the best objective.
+        rivals: twins on which it searches.
+    """
+
+    twins: int = 4096
+    seconds: float = 4.0
+    points: int = 20
+    free: tuple[str, ...] = FREE
+    noise: dict[str, float] = field(default_factory=lambda: {"p_AR_SYS": 2.0, "V_LV": 3.0})
+    tolerance: float = 1e-6
+    seed: int = 2
+    levels: tuple[float, ...] = (0.5, 0.9, 0.99)
+    lsoda: int = 8
+    cvode: int = 64
+    starts: int = 5
+    rivals: int = 64
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """A cohort in which some twins cannot live.
+
+    Attributes:
+        twins: of the cohort, all told.
+        share: of them that are impossible.
+        seconds: simulated, s.
+        saves: equally spaced, all states.
+        tolerance: relative and absolute.
+        seed: of the cohort.
+        repeats: of each of the two runs, in turns.
+    """
+
+    twins: int = 4096
+    share: float = 0.01
+    seconds: float = 10.0
+    saves: int = 101
+    tolerance: float = 1e-4
+    seed: int = 3
+    repeats: int = 11
+
+
+@dataclass(frozen=True)
+class FirstResult:
+    """From starting Python to the first result of a model that nobody has compiled before.
+
+    Attributes:
+        twins: to solve.
+        repeats: of each of the two, cold and cached.
+        models: which of them; see first_result.py.
+    """
+
+    twins: int = 1000
+    repeats: int = 3
+    models: tuple[str, ...] = ("left_heart", "circulation")
+
+
+Case = Circulation | Jacobian | Calibration | Impossible | FirstResult
+Name = Literal["circulation", "jacobian", "calibration", "impossible", "first-result"]
+
+FULL: dict[Name, Case] = {
+    "circulation": Circulation(),
+    "jacobian": Jacobian(),
+    "calibration": Calibration(),
+    "impossible": Impossible(),
+    "first-result": FirstResult(),
+}
+QUICK: dict[Name, Case] = {
+    "circulation": Circulation(
+        twins=512,
+        seconds=2.0,
+        saves=21,
+        repeats=3,
+        slow_repeats=1,
+        reference=16,
+        cvode=64,
+        lsoda=8,
+        diffrax=128,
+        batch=128,
+        small_batch=64,
+    ),
+    "jacobian": Jacobian(twins=16, seconds=2.0, saves=21, differences=2),
+    "calibration": Calibration(twins=128, lsoda=1, cvode=8, rivals=4),
+    "impossible": Impossible(twins=512, seconds=2.0, saves=21, repeats=5),
+    "first-result": FirstResult(repeats=1, models=("left_heart",)),
+}
