@@ -179,14 +179,11 @@ def erf_inv(m: Maths, x: Lane) -> Lane:
 
 @_widening
 def lgamma(m: Maths, x: Lane) -> Lane:
-    result = _lgamma_positive(m, x)
-    negative = x < 0.0
+    result = _lgamma_positive(m, abs(x))  # for tiny numbers the sign makes no difference
     whole = m.intrinsic("floor", x).equals(x)
-    (result,) = m.where_any(
-        negative & ~whole, lambda: [_lgamma_negative(m, m.select(negative & ~whole, x, -0.5))], [result]
-    )
-    pole = (whole & (x <= 0.0)) | abs(x).equals(INFINITY)
-    return m.select(pole, INFINITY, result)
+    reflect = (x < -(2.0**-60)) & ~whole
+    (result,) = m.where_any(reflect, lambda: [_lgamma_negative(m, m.select(reflect, x, -0.5))], [result])
+    return m.select(whole & (x <= 0.0), INFINITY, result)
 
 
 def _lgamma_positive(m: Maths, x: Lane) -> Lane:
