@@ -187,3 +187,49 @@ def test_two_processes_share_a_fresh_cache(tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", script], env=env) for _ in range(2)]
     assert [p.wait() for p in running] == [0, 0]
     assert len(list((tmp_path / "kernels").glob("*.o"))) == 1
+
+
+@pytest.mark.parametrize(("name", "features", "bytes_"), [("x86-64-v3", "", 32), ("x86-64", "", 16)])
+def test_older_processors_get_narrower_kernels(folder, monkeypatch, name, features, bytes_):
+    """AVX2, and plain SSE2 without a fused multiply-add, give the same numbers on any x86-64 machine."""
+    if "x86_64" not in cpu.llvm.get_process_triple():
+        pytest.skip("not an x86-64 machine")
+    cpu.host()  # sets LLVM up
+    monkeypatch.setattr(cpu, "host", lambda: cpu.Host(name, features, bytes_))
+
+    def fn(x, n):
+        return jax.lax.fori_loop(0, n, lambda i, v: jnp.exp(jnp.sin(v)) * 0.3 + v / 3.0, x)
+
+    x, n = np.linspace(-3.0, 3.0, 21), np.arange(21, dtype=np.int32) % 5
+    kernel = lanes(fn)
+    np.testing.assert_allclose(kernel(x, n), jax.vmap(fn)(x, n), rtol=1e-13)
+    assert kernel.report(x, n).width == bytes_ // 8
+
+
+def test_arm_processors_are_a_target():
+    """NEON cannot run here, but a kernel with every kind of statement must compile for it."""
+    text = str(_kernel_text(width=2))
+    cpu.llvm.initialize_all_targets()
+    cpu.llvm.initialize_all_asmprinters()
+    target = cpu.llvm.Target.from_triple("aarch64-unknown-linux-gnu")
+    machine = target.create_target_machine(cpu="apple-m1", opt=2)
+    module = cpu.llvm.parse_assembly(text)
+    module.triple = "aarch64-unknown-linux-gnu"
+    assembly = machine.emit_assembly(module)
+    assert "fmla" in assembly and ".2d" in assembly
+
+
+def _kernel_text(width):
+    from vht_kernels.lower import lower
+    from vht_kernels.tables import full_like, read, write
+
+    def fn(table, x):
+        out = full_like(table, x)
+        i, out = jax.lax.while_loop(
+            lambda c: c[0] < 3, lambda c: (c[0] + 1, write(c[1], c[0], jnp.sin(x) * read(table, c[0]) + x)), (np.int32(0), out)
+        )
+        return out, jnp.where(x > 0.0, jnp.exp(x), x)
+
+    closed = jax.make_jaxpr(fn)(np.zeros(4), np.zeros(()))
+    arguments = [Argument(np.dtype(np.float64), True, False), Argument(np.dtype(np.float64), False, False)]
+    return lower(closed, arguments, width, "kernel")
