@@ -120,11 +120,12 @@ def _replace(draft: pathlib.Path, path: pathlib.Path) -> None:
         draft.rename(path)
         return
     old = path.parent / f"{draft.name}.old"
-    path.rename(old)
     try:
+        path.rename(old)
         draft.rename(path)
     except BaseException:
-        old.rename(path)
+        if old.exists() and not path.exists():
+            old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
