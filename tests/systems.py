@@ -1,6 +1,7 @@
 """Small systems whose states are known in closed form. The formulas are JAX: their derivatives are the reference gradients."""
 
 import jax.numpy as jnp
+
 from vht.model import Organ, Scalar, Vars, param, port, state
 from vht.solve import Doses, Schedule, Signal
 
@@ -130,10 +131,7 @@ def oral_central(t, p, schedule, start=0.0):
             s = t - (doses.time[i] + lag)
             length = 0.0 if doses.duration is None else doses.duration[i]
             given = doses.amount[i]
-            if length > 0.0:
-                total = total + given / length * (steady(s) - steady(s - length))
-            else:
-                total = total + given * at_once(s)
+            total = total + (given / length * (steady(s) - steady(s - length)) if length > 0.0 else given * at_once(s))
     return total
 
 
@@ -191,7 +189,7 @@ def filtered(t, tau, knots, values, interpolation, x0=1.0, start=0.0):
 
 def filter_schedule(interpolation):
     return Schedule(
-        signals={"u": Signal(jnp.array([0.5, 2.0, 5.0, 5.0, 8.0]), jnp.array([2.0, 6.0, 3.0, 9.0, 4.0]), interpolation)}
+        signals={"u": Signal(jnp.array([0.5, 2.0, 5.0, 5.5, 8.0]), jnp.array([2.0, 6.0, 3.0, 9.0, 4.0]), interpolation)}
     )
 
 
@@ -220,6 +218,4 @@ class VanDerPol(Organ):
         y: Scalar = state(0.0, "1", "velocity")
 
     def rates(self, t, x, u):
-        return self.State(
-            x=self.rate * x.y, y=self.rate * (self.mu * (1.0 - x.x * x.x) * x.y - x.x)
-        )
+        return self.State(x=self.rate * x.y, y=self.rate * (self.mu * (1.0 - x.x * x.x) * x.y - x.x))

@@ -114,7 +114,7 @@ def test_nobody_and_nothing():
     for names in ([], ["a", "b"]):
         problem = Problem(Oral(), FREE, {"y": Observable("concentration")}, Measurements([], [], [], [], names=names))
         reports = []
-        found = calibrate_with(closed_form(problem, oral), problem, progress=lambda *now: reports.append(now))  # noqa: B023
+        found = calibrate_with(closed_form(problem, oral), problem, progress=lambda *now: reports.append(now))
         assert found.estimate.shape == (len(names), 3)
         assert (found.status == CalibrationStatus.NO_MEASUREMENTS).all()
         assert found.to_table().num_rows == 3 * len(names)

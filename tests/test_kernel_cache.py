@@ -226,7 +226,9 @@ def _kernel_text(width):
     def fn(table, x):
         out = full_like(table, x)
         i, out = jax.lax.while_loop(
-            lambda c: c[0] < 3, lambda c: (c[0] + 1, write(c[1], c[0], jnp.sin(x) * read(table, c[0]) + x)), (np.int32(0), out)
+            lambda c: c[0] < 3,
+            lambda c: (c[0] + 1, write(c[1], c[0], jnp.sin(x) * read(table, c[0]) + x)),
+            (np.int32(0), out),
         )
         return out, jnp.where(x > 0.0, jnp.exp(x), x)
 

@@ -12,12 +12,13 @@ from systems import (
     oral_central,
     oral_schedule,
 )
+
 from vht.errors import ModelError
 from vht.solve import Doses, Schedule, Signal, Tsit5, simulate
 from vht.solve.schedule import event_list
 
 TIGHT = Tsit5(rtol=1e-9, atol=1e-11)
-BACKENDS = ["vmap", "xla"]
+BACKENDS = ["lanes", "xla"]
 
 
 def _events(schedule, lags=None, start=0.0):
@@ -113,7 +114,7 @@ def test_doses_and_infusions_follow_the_closed_form(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("interpolation", ["linear", "hold"])
 def test_measured_inputs_follow_the_closed_form(backend, interpolation):
-    times = np.array([0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 5.1, 8.0, 20.0])
+    times = np.array([0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 5.6, 8.0, 20.0])
     schedule = filter_schedule(interpolation)
     signal = schedule.signals["u"]
     found = simulate(Filter(), times, schedule=schedule, method=TIGHT, backend=backend)
@@ -168,7 +169,11 @@ def test_an_amount_and_a_signal_into_one_port_add_up():
     doses = Doses(np.array([1.0]), np.array([4.0]), np.array([2.0]))
     signal = Signal(np.array([0.0]), np.array([3.0]), "hold")
     both = simulate(
-        Filter(tau=1.0), np.array([2.0]), schedule=Schedule({"u": doses}, {"u": signal}), initial={"x": 3.0}, method=TIGHT
+        Filter(tau=1.0),
+        np.array([2.0]),
+        schedule=Schedule({"u": doses}, {"u": signal}),
+        initial={"x": 3.0},
+        method=TIGHT,
     )
     np.testing.assert_allclose(both.values["x"], 3.0 + 2.0 * (1.0 - np.exp(-1.0)), rtol=1e-8)
 
@@ -193,7 +198,7 @@ def test_a_signal_input_without_signal_is_refused():
 
 
 def test_names_and_shapes_of_schedules_are_checked():
-    with pytest.raises(ModelError, match="`Oral` has no input `doze`. Did you mean `dose`"):
+    with pytest.raises(ModelError, match=r"`Oral` has no input `doze`\. Did you mean `dose`"):
         simulate(Oral(), np.array([1.0]), schedule=Schedule(doses={"doze": Doses(np.zeros(1), np.zeros(1))}))
     with pytest.raises(ValueError, match=r"tables of doses `dose` must be of one length, but got \[1, 2\]"):
         simulate(Oral(), np.array([1.0]), schedule=Schedule(doses={"dose": Doses(np.zeros(2), np.zeros(1))}))

@@ -4,6 +4,7 @@ import diffrax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from vht.solve.steppers import ERROR, NODES, WEIGHTS, tsit5_dense, tsit5_step
 
 

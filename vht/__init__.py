@@ -26,7 +26,21 @@ _HOME = {
     "simulate": "vht.solve",
 }
 
-__all__ = sorted([*_HOME, "__version__"])
+__all__ = [
+    "Calibration",
+    "Doses",
+    "LevenbergMarquardt",
+    "Organ",
+    "Problem",
+    "Schedule",
+    "Signal",
+    "Status",
+    "Trajectory",
+    "Tsit5",
+    "Twins",
+    "__version__",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> Any:

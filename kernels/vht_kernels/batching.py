@@ -15,6 +15,7 @@ import jax
 import jax.ffi
 import jax.numpy as jnp
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend import core as jex
 from jax.interpreters import ad, batching, mlir
 
@@ -218,7 +219,8 @@ def _count_types(jaxpr: jex.Jaxpr, counts: collections.Counter[np.dtype], seen: 
         return
     seen.add(id(jaxpr))
     for eqn in jaxpr.eqns:
-        counts.update(np.dtype(v.aval.dtype) for v in eqn.outvars)
+        avals: list[Any] = [v.aval for v in eqn.outvars]
+        counts.update(np.dtype(aval.dtype) for aval in avals)
         for inner in inner_jaxprs(eqn):
             _count_types(inner, counts, seen)
 
@@ -272,7 +274,7 @@ def _lane_count(avals: Sequence[Any], program: Program) -> int:
 
 def _abstract(*avals: Any, program: Program) -> list[Any]:
     count = _lane_count(avals, program)
-    return [jax.core.ShapedArray((count, *v.aval.shape), v.aval.dtype) for v in program.closed.jaxpr.outvars]
+    return [ShapedArray((count, *v.aval.shape), v.aval.dtype) for v in program.closed.jaxpr.outvars]
 
 
 def _batch(args: Sequence[Any], axes: Sequence[int | None], *, program: Program) -> tuple[list[Any], list[int]]:

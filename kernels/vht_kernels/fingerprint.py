@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jaxlib
+import jaxlib.version
 import numpy as np
 from jax.extend import core as jex
 
@@ -37,7 +37,7 @@ def compiler_version() -> str:
     digest = hashlib.sha256()
     for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
-    return f"{digest.hexdigest()} jax {jax.__version__} jaxlib {jaxlib.__version__} ffi {abi.version()}"
+    return f"{digest.hexdigest()} jax {jax.__version__} jaxlib {jaxlib.version.__version__} ffi {abi.version()}"
 
 
 class _Walk:
@@ -57,8 +57,9 @@ class _Walk:
 
         def name(atom: Any) -> str:
             if isinstance(atom, jex.Literal):
-                value = np.asarray(atom.val, dtype=atom.aval.dtype)
-                return f"{atom.aval.dtype}:{value.tobytes().hex()}"
+                aval: Any = atom.aval
+                value = np.asarray(atom.val, dtype=aval.dtype)
+                return f"{aval.dtype}:{value.tobytes().hex()}"
             return str(names.setdefault(atom, len(names)))
 
         def typed(variable: Any) -> str:

@@ -189,7 +189,8 @@ class _Lowering:
 
         def value_of(atom: Any) -> Operand:
             if isinstance(atom, jex.Literal):
-                return self.e.constant(atom.val, np.dtype(atom.aval.dtype))
+                aval: Any = atom.aval
+                return self.e.constant(atom.val, np.dtype(aval.dtype))
             return env[atom]
 
         for number, eqn in enumerate(jaxpr.eqns):
@@ -596,7 +597,8 @@ def check(jaxpr: jex.Jaxpr) -> None:
         elif inner is not None:
             check(inner.jaxpr)
         else:
-            arrays = any(v.aval.shape != () for v in (*eqn.invars, *eqn.outvars))
+            avals: list[Any] = [v.aval for v in (*eqn.invars, *eqn.outvars)]
+            arrays = any(aval.shape != () for aval in avals)
             if arrays or eqn.primitive.name not in RULES:
                 raise unsupported(eqn, _ARRAY_MESSAGE if arrays else "there is no rule for this primitive")
 

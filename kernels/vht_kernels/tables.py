@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, ArrayLike, Int, Shaped
@@ -26,7 +27,7 @@ full_like_p = Primitive("table_full_like")
 write_p = Primitive("table_write")
 
 
-def read(table: Shaped[ArrayLike, n], index: Int[ArrayLike, ""]) -> Shaped[Array, ""]:
+def read(table: Shaped[ArrayLike, " n"], index: Int[ArrayLike, ""]) -> Shaped[Array, ""]:
     """The entry of a table at an index.
 
     Args:
@@ -39,12 +40,12 @@ def read(table: Shaped[ArrayLike, n], index: Int[ArrayLike, ""]) -> Shaped[Array
     return read_p.bind(_as_table(table), _as_index(index))
 
 
-def length(table: Shaped[ArrayLike, n]) -> Int[Array, ""]:
+def length(table: Shaped[ArrayLike, " n"]) -> Int[Array, ""]:
     """The number of entries of a table, int32. A kernel finds it when it runs: other lengths need no other kernel."""
     return length_p.bind(_as_table(table))
 
 
-def full_like(table: Shaped[ArrayLike, n], fill: Scalar, dtype: Any = None) -> Shaped[Array, n]:
+def full_like(table: Shaped[ArrayLike, " n"], fill: Scalar, dtype: Any = None) -> Shaped[Array, " n"]:
     """A new table as long as another one, every entry equal to `fill`.
 
     Args:
@@ -56,7 +57,7 @@ def full_like(table: Shaped[ArrayLike, n], fill: Scalar, dtype: Any = None) -> S
     return full_like_p.bind(table, jnp.asarray(fill, dtype=table.dtype if dtype is None else dtype))
 
 
-def write(table: Shaped[Array, n], index: Int[ArrayLike, ""], value: Scalar) -> Shaped[Array, n]:
+def write(table: Shaped[Array, " n"], index: Int[ArrayLike, ""], value: Scalar) -> Shaped[Array, " n"]:
     """A table with one entry replaced; the old table must not be used afterwards.
 
     Args:
@@ -106,7 +107,7 @@ def _write(table: Array, index: Array, value: Array) -> Array:
 def _define(primitive: Primitive, meaning: Callable[..., Array]) -> None:
     def abstract(*avals: Any) -> Any:
         out = jax.eval_shape(meaning, *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
-        return jax.core.ShapedArray(out.shape, out.dtype)
+        return ShapedArray(out.shape, out.dtype)
 
     def batch(args: Sequence[Array], axes: Sequence[int | None]) -> tuple[Array, int]:
         return jax.vmap(meaning, in_axes=tuple(axes))(*args), 0
@@ -125,30 +126,35 @@ def _tangent(tangent: Any, like: Array) -> Array:
     return jnp.zeros_like(like) if type(tangent) is ad.Zero else tangent
 
 
+def _zero(value: Array) -> Any:
+    floating = jnp.issubdtype(value.dtype, jnp.inexact)
+    return ad.Zero(ShapedArray(value.shape, value.dtype if floating else jax.dtypes.float0))
+
+
 def _read_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
     table, index = primals
     value = read_p.bind(table, index)
     dot = tangents[0]
-    return value, ad.Zero.from_primal_value(value) if type(dot) is ad.Zero else read_p.bind(dot, index)
+    return value, _zero(value) if type(dot) is ad.Zero else read_p.bind(dot, index)
 
 
 def _length_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
     value = length_p.bind(*primals)
-    return value, ad.Zero.from_primal_value(value)
+    return value, _zero(value)
 
 
 def _full_like_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
     table, fill = primals
     value = full_like_p.bind(table, fill)
     dot = tangents[1]
-    return value, ad.Zero.from_primal_value(value) if type(dot) is ad.Zero else full_like_p.bind(table, dot)
+    return value, _zero(value) if type(dot) is ad.Zero else full_like_p.bind(table, dot)
 
 
 def _write_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
     table, index, entry = primals
     value = write_p.bind(table, index, entry)
     if type(tangents[0]) is ad.Zero and type(tangents[2]) is ad.Zero:
-        return value, ad.Zero.from_primal_value(value)
+        return value, _zero(value)
     return value, write_p.bind(_tangent(tangents[0], table), index, _tangent(tangents[2], entry))
 
 

@@ -30,7 +30,7 @@ class Normal(eqx.Module):
 
     def log_density(self, x: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """Logarithm of the density at `x`, per unit of `x`."""
-        return -0.5 * ((x - self.mean) / self.sd) ** 2 - math.log(self.sd) - 0.5 * math.log(2 * math.pi)
+        return -0.5 * ((jnp.asarray(x) - self.mean) / self.sd) ** 2 - math.log(self.sd) - 0.5 * math.log(2 * math.pi)
 
     def quantile(self, p: Float[ArrayLike, ...]) -> Float[Array, ...]:
         """The value below which a share `p` lies."""

@@ -195,11 +195,11 @@ def _draw(
     match prior:
         case Normal():
             edges = special.ndtr((np.array([low, high]) - prior.mean) / prior.sd)
-            return prior.mean + prior.sd * special.ndtri(generator.uniform(*edges, n))
+            return prior.mean + prior.sd * special.ndtri(generator.uniform(edges[0], edges[1], n))
         case LogNormal():
             with np.errstate(divide="ignore"):
                 logs = np.log(np.maximum([low, high], 0.0))
             edges = special.ndtr((logs - np.log(prior.median)) / prior.sd)
-            return prior.median * np.exp(prior.sd * special.ndtri(generator.uniform(*edges, n)))
+            return prior.median * np.exp(prior.sd * special.ndtri(generator.uniform(edges[0], edges[1], n)))
         case Uniform():
             return generator.uniform(max(low, prior.lower), min(high, prior.upper), n)

@@ -171,5 +171,6 @@ def same(a: pint.Unit, b: pint.Unit) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _root(unit: pint.Unit) -> tuple[float, Any]:
+    factor: Any
     factor, base = registry().get_root_units(unit)
     return float(factor), base.dimensionality

@@ -7,10 +7,9 @@ Nothing depends on the number of saves or events, on tolerances or on data: one 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -305,7 +304,7 @@ class _Solve:
         return jnp.where(landing, stop, t + jnp.where(h + h > left, 0.5 * left, h)), landing
 
     def step(self, c: _Carry) -> _Carry:
-        twin, augmented = self.twin, self.augmented
+        twin = self.twin
         if twin.events is not None:
             c = lax.while_loop(lambda c: c.event_time <= c.t, self.apply_event, c)
         stop = jnp.minimum(c.event_time, twin.end)

@@ -20,12 +20,14 @@ from jaxtyping import Array, Float, Int
 
 from vht.solve.loop import Loop, Solved, Twin
 from vht.solve.methods import Diffrax, Tsit5
-from vht.solve.schedule import Events, Schedule, event_list
-from vht.solve.sensitivity import Augmented, Direction, EventTangents, Seed, event_tangents, seed_of
+from vht.solve.schedule import Schedule, event_list
+from vht.solve.sensitivity import Augmented, Direction, EventTangents, Kind, Seed, event_tangents, seed_of
 from vht.solve.system import System
 
 # Directions beyond this many states and sensitivities together go to another kernel: code grows with them
 KERNEL_ENTRIES = 132
+KERNEL_DIRECTIONS = 16
+XLA_DIRECTIONS = 64
 # entries of a schedule's table beyond this many share a kernel of so many at a time, whatever their number
 SCHEDULE_DIRECTIONS = 4
 MOST_DIRECTIONS = 512
@@ -134,7 +136,9 @@ def _over_twins(function: Callable[..., Any], axes: tuple[Any, ...], *args: Any)
     return (jax.vmap(function, in_axes=axes) if batched else function)(*args), batched
 
 
-def _columns(plan: Plan, given: Given, directions: Sequence[Direction | None], seeds: tuple[Seed, ...]) -> tuple[Twin, Twin]:
+def _columns(
+    plan: Plan, given: Given, directions: Sequence[Direction | None], seeds: tuple[Seed, ...]
+) -> tuple[Twin, Twin]:
     """The kernel's arguments and their axes. A direction that is None only fills up a kernel."""
     dtype = plan.dtype
     schedule = given.schedule
@@ -147,23 +151,8 @@ def _columns(plan: Plan, given: Given, directions: Sequence[Direction | None], s
 
     events, per_twin = _over_twins(event_list, axes, schedule, lags, start)
     event_axes = 0 if per_twin else None
-    moved: list[EventTangents | None] = []
-    sizes = []
-    for direction, seed in zip(directions, seeds, strict=True):
-        sizes.append(_size(given, direction))
-        if not (seed.times or seed.amounts or seed.values):
-            moved.append(None)
-            continue
-        dots = _unit(schedule, lags, plan.lags, direction)
-        tangents, _ = _over_twins(
-            lambda schedule, lags, start, dots, seed=seed: event_tangents(seed, schedule, lags, start, dots),
-            (*axes, (axes[0], lag_axes)),
-            schedule,
-            lags,
-            start,
-            dots,
-        )
-        moved.append(tangents)
+    moved = _moved(plan, schedule, lags, start, axes, directions, seeds)
+    sizes = [_size(given, direction) for direction in directions]
 
     number = functools.partial(jax.tree.map, lambda leaf: leaf.astype(dtype))
     finite = jnp.isfinite(given.times)
@@ -189,7 +178,7 @@ def _columns(plan: Plan, given: Given, directions: Sequence[Direction | None], s
         step=given.step.astype(np.float64),
     )
     scalar = functools.partial(jax.tree.map, lambda leaf: _axis(leaf, 0))
-    layout = Twin(
+    axes_of: dict[str, Any] = dict(  # noqa: C408
         parameters=scalar(twin.parameters),
         initial=scalar(twin.initial),
         start=_axis(start, 0),
@@ -199,16 +188,45 @@ def _columns(plan: Plan, given: Given, directions: Sequence[Direction | None], s
         events=jax.tree.map(lambda _: event_axes, twin.events),
         moved=jax.tree.map(lambda _: event_axes, twin.moved),
         sizes=scalar(twin.sizes),
-        rtol=None,  # type: ignore[arg-type]
-        atol=None,  # type: ignore[arg-type]
-        max_steps=None,  # type: ignore[arg-type]
-        step=None,  # type: ignore[arg-type]
+        rtol=None,
+        atol=None,
+        max_steps=None,
+        step=None,
     )
+    layout = Twin(**axes_of)
     if layout.start is None:
         # a kernel needs one column at least, and every twin its own end
         twin = twin._replace(start=jnp.broadcast_to(twin.start, (plan.twins,)))
-        layout = layout._replace(start=0)  # type: ignore[arg-type]
+        layout = layout._replace(start=0)
     return twin, layout
+
+
+def _moved(
+    plan: Plan,
+    schedule: Schedule,
+    lags: dict[str, Array],
+    start: Array,
+    axes: tuple[Any, ...],
+    directions: Sequence[Direction | None],
+    seeds: tuple[Seed, ...],
+) -> list[EventTangents | None]:
+    """How each direction moves the events; those with one seed are worked out together."""
+    moved: list[EventTangents | None] = [None] * len(seeds)
+    for seed in dict.fromkeys(seeds):
+        if not (seed.times or seed.amounts or seed.values):
+            continue
+        where = [i for i, other in enumerate(seeds) if other == seed]
+        units = [_unit(schedule, lags, plan.lags, directions[i]) for i in where]
+        dots = jax.tree.map(lambda *leaves: jnp.stack(leaves), *units)
+
+        def along(dots: Any, seed: Seed = seed) -> EventTangents:
+            of_twin = functools.partial(event_tangents, seed)
+            return _over_twins(of_twin, (*axes, (axes[0], axes[1])), schedule, lags, start, dots)[0]
+
+        tables = jax.vmap(along)(dots)
+        for row, i in enumerate(where):
+            moved[i] = jax.tree.map(lambda leaf, row=row: leaf[row], tables)
+    return moved
 
 
 def _numbers(tables: Any, dtype: np.dtype, keep: tuple[str, ...]) -> Any:
@@ -279,7 +297,9 @@ class Jacobian(NamedTuple):
     time_rates: dict[str, Float[Array, "twins saves"]]
 
 
-def solve(plan: Plan, given: Given, directions: tuple[Direction, ...] = (), time_rates: bool = False) -> tuple[Results, Jacobian]:
+def solve(
+    plan: Plan, given: Given, directions: tuple[Direction, ...] = (), time_rates: bool = False
+) -> tuple[Results, Jacobian]:
     """Solve a cohort, with the columns of the Jacobian that are asked for."""
     if len(directions) > MOST_DIRECTIONS:
         raise ValueError(
@@ -314,16 +334,23 @@ def _with_initial(plan: Plan, given: Given, directions: Sequence[Direction]) -> 
 
 def _groups(plan: Plan, given: Given, directions: Sequence[Direction]) -> list[list[Direction | None]]:
     """Which directions go through one kernel together."""
-    most = max(1, KERNEL_ENTRIES // max(1, len(plan.system.states)) - 1)
-    own = [d for d in directions if d.kind not in ("doses", "signals")]
-    groups: list[list[Direction | None]] = [list(own[i : i + most]) for i in range(0, len(own), most)]
-    scheduled = [d for d in directions if d.kind in ("doses", "signals")]
-    for _, entries in itertools.groupby(scheduled, key=lambda d: (d.kind, d.name, d.field)):
-        table = list(entries)
-        size = min(most, SCHEDULE_DIRECTIONS, len(table))
-        for i in range(0, len(table), size):
-            part = list(table[i : i + size])
-            groups.append([*part, *[None] * (size - len(part))])
+    if plan.backend == "xla":
+        # here a program costs more than its size
+        return [list(directions[i : i + XLA_DIRECTIONS]) for i in range(0, len(directions), XLA_DIRECTIONS)] or [[]]
+    most = min(max(1, KERNEL_ENTRIES // len(plan.system.states) - 1), KERNEL_DIRECTIONS)
+    alone: list[Direction | None] = []
+    groups: list[list[Direction | None]] = []
+    for _, entries in itertools.groupby(directions, key=lambda d: (d.kind, d.name, d.field) if d.field else d.kind):
+        part = list(entries)
+        size = min(most, SCHEDULE_DIRECTIONS)
+        if not part[0].field or len(part) <= size:
+            alone += part
+            continue
+        # the table of a schedule, whose length should not matter to the kernel
+        for i in range(0, len(part), size):
+            chunk = list(part[i : i + size])
+            groups.append([*chunk, *[None] * (size - len(chunk))])
+    groups = [alone[i : i + most] for i in range(0, len(alone), most)] + groups
     return groups or [[]]
 
 
@@ -360,7 +387,9 @@ def _nobody(plan: Plan, given: Given, directions: int, time_rates: bool) -> Solv
         return tuple(jnp.zeros((0, given.times.shape[-1]), plan.dtype) for _ in plan.observed)
 
     count = jnp.zeros((0,), np.int32)
-    return Solved(tables(), tuple(tables() for _ in range(directions)), tables() if time_rates else (), count, count, count)
+    return Solved(
+        tables(), tuple(tables() for _ in range(directions)), tables() if time_rates else (), count, count, count
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- derivative
@@ -374,7 +403,9 @@ def _solve_once(
 
 
 def _no_second_derivative(plan: Any, directions: Any, time_rates: Any, primals: Any, tangents: Any) -> Any:
-    if all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents, is_leaf=lambda t: isinstance(t, SymbolicZero))):
+    if all(
+        isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents, is_leaf=lambda t: isinstance(t, SymbolicZero))
+    ):
         out = solve(plan, primals[0], directions, time_rates)
         return out, jax.tree.map(_still, out)
     raise NotImplementedError(
@@ -401,13 +432,18 @@ def _solve_jvp(plan: Plan, primals: tuple[Given], tangents: tuple[Given]) -> tup
         directions.append(direction)
         weights.append(dot)
 
-    for kind, group in (("parameter", dots.parameters), ("initial", dots.initial)):
+    groups: tuple[tuple[Kind, Any], ...] = (("parameter", dots.parameters), ("initial", dots.initial))
+    for kind, group in groups:
         for name, dot in group.items():
             if not isinstance(dot, SymbolicZero):
                 add(Direction(kind, name), dot)
     if not isinstance(dots.start, SymbolicZero):
         add(Direction("start"), dots.start)
-    for kind, fields in (("doses", ("time", "amount", "duration")), ("signals", ("time", "value"))):
+    tables: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+        ("doses", ("time", "amount", "duration")),
+        ("signals", ("time", "value")),
+    )
+    for kind, fields in tables:
         for port, table in getattr(dots.schedule, kind).items():
             for field in fields:
                 dot = getattr(table, field)

@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import ArrayLike, Shaped
 
 from vht.errors import ModelError, nearest
-from vht.model import Organ, Twins, check_units, inputs, outputs, parameters, states
+from vht.model import Organ, Twins, check_units, inputs, outputs, states
 from vht.solve.methods import Method, Tsit5
 from vht.solve.plan import Given, Plan, Results
 from vht.solve.schedule import Schedule
@@ -79,8 +80,7 @@ class Request:
             raise ValueError("`observe` must name at least one state or output, but got none.")
 
         own = {name: functools.reduce(getattr, name.split("."), model) for name in system.parameters}
-        adaptive = isinstance(method, Tsit5) and method.step is None
-        step = method.first_step if adaptive else method.step if isinstance(method, Tsit5) else None
+        step = (method.first_step if method.step is None else method.step) if isinstance(method, Tsit5) else None
         given = Given(
             parameters=_numbers({**own, **columns}),
             initial=_numbers(dict(initial)),
@@ -102,7 +102,7 @@ class Request:
     @property
     def traced(self) -> bool:
         """Whether a transformation of JAX is at work on any number."""
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self.given))
+        return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self.given))
 
     def check(self) -> None:
         """Check what a solve needs, as far as the numbers are known yet.
@@ -137,7 +137,9 @@ class Request:
         for kind in ("doses", "signals"):
             for name, table in getattr(schedule, kind).items():
                 if _concrete(table.time) and np.isnan(table.time).any():
-                    raise ValueError(f"Times of {kind} must be numbers (or +inf to fill up a row), but got NaN in `{name}`.")
+                    raise ValueError(
+                        f"Times of {kind} must be numbers (or +inf to fill up a row), but got NaN in `{name}`."
+                    )
 
     def direction(self, name: str) -> Direction:
         """The direction that a free quantity's name means: a parameter's, or ``initial.STATE``.
@@ -157,7 +159,9 @@ class Request:
         """The results with what is known about them."""
         variables = {**states(self.model), **outputs(self.model)}
         labels = tuple(
-            Label(name, str(v.unit), v.meaning, v.kind, v.source) for name, v in variables.items() if name in results.values
+            Label(name, str(v.unit), v.meaning, v.kind, v.source)
+            for name, v in variables.items()
+            if name in results.values
         )
         settings = Settings(type(self.model).__name__, getattr(self.model, "time", "s"), self.method, backend)
         return Trajectory(
@@ -184,12 +188,16 @@ def known(kind: str, name: str, names: Iterable[str], model: Organ) -> None:
 
 
 def _concrete(leaf: Any) -> bool:
-    return not isinstance(leaf, jax.core.Tracer)
+    return not isinstance(leaf, Tracer)
 
 
 def _numbers(tree: Any) -> Any:
-    """Every leaf in float64, unless a transformation holds it."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64) if _concrete(leaf) else leaf, tree)
+    """Every leaf in float64, unless a transformation holds it; lists count as leaves."""
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf, np.float64) if _concrete(leaf) else leaf,
+        tree,
+        is_leaf=lambda node: isinstance(node, list | tuple) and not hasattr(node, "_fields"),
+    )
 
 
 def _plain(schedule: Schedule) -> Schedule:

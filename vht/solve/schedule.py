@@ -109,7 +109,7 @@ def event_list(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: 
     # Streams: what can happen, kind by kind. Stable sorting keeps this order among events at one time.
     streams: dict[tuple[str, str], Float[Array, " n"]] = {}
     for port, signal in signals.items():
-        streams["signal", port] = signal.time
+        streams["signal", port] = jnp.asarray(signal.time)
     for port, doses in schedule.doses.items():
         streams["dose", port] = arrivals[port]
         if doses.duration is not None:

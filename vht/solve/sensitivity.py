@@ -117,7 +117,11 @@ def seed_of(direction: Direction, schedule: Schedule, lags: Mapping[str, str]) -
 
 
 def event_tangents(
-    seed: Seed, schedule: Schedule, lags: Mapping[str, Scalar], start: Scalar, moved: tuple[Schedule, Mapping[str, Scalar]]
+    seed: Seed,
+    schedule: Schedule,
+    lags: Mapping[str, Scalar],
+    start: Scalar,
+    moved: tuple[Schedule, Mapping[str, Scalar]],
 ) -> EventTangents:
     """How one twin's events move along a direction.
 
@@ -204,7 +208,9 @@ class Augmented:
             if seed.parameter is not None:
                 y += self._moved_initial(seed.parameter)(p, given)
             else:
-                y += [jnp.full_like(v, float(name == seed.initial)) for name, v in zip(self.system.states, x, strict=True)]
+                y += [
+                    jnp.full_like(v, float(name == seed.initial)) for name, v in zip(self.system.states, x, strict=True)
+                ]
         return tuple(y)
 
     def start(self, t: Scalar, p: Named, y: Values, u: Named) -> Values:
@@ -309,7 +315,9 @@ class Augmented:
 
     def _moved_initial(self, name: str) -> Callable[[Named, Named], Values]:
         def moved(p: Named, given: Named) -> Values:
-            return jax.jvp(lambda v: self.system.initial({**p, name: v}, given), (p[name],), (jnp.ones_like(p[name]),))[1]
+            return jax.jvp(lambda v: self.system.initial({**p, name: v}, given), (p[name],), (jnp.ones_like(p[name]),))[
+                1
+            ]
 
         return moved
 

@@ -177,8 +177,8 @@ _REFUSED: dict[System, str] = {}
 
 
 def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str) -> tuple[Any, str]:
-    if backend == "xla":
-        return compute(dataclasses.replace(plan, backend=backend), given), backend
+    if backend == "xla" or isinstance(plan.method, Diffrax):
+        return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
     # our own loop takes the settings as numbers: other settings need no other program
     own = dataclasses.replace(plan, backend="lanes", method=plan.method.program())
     if backend != "auto":

@@ -83,7 +83,9 @@ def tsit5_dense(theta: Scalar, h: Scalar, x: State, stages: Sequence[State]) -> 
         stages: as `tsit5_step` returned them.
     """
     square = theta * theta
-    first = -1.0530884977290216 * (theta - 1.3299890189751412) * (square - 1.4364028541716351 * theta + 0.7139816917074209)
+    first = (
+        -1.0530884977290216 * (theta - 1.3299890189751412) * (square - 1.4364028541716351 * theta + 0.7139816917074209)
+    )
     # all but the first weight hold theta squared: sum those terms first
     weights = (
         0.1017 * (square - 2.1966568338249754 * theta + 1.2949852507374631),

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from vht.solve.loop import FLOOR_ULPS, Solved, Twin
 from vht.solve.methods import Diffrax, Tsit5
@@ -92,7 +92,7 @@ class _Segments:
         clock = self.dtype if isinstance(self.method, Diffrax) else np.dtype(np.float64)
         begin, end = c.t.astype(clock), stop.astype(clock)
 
-        def rates(t: Scalar, z: Values, args: tuple[Twin, _Inputs]) -> Values:
+        def rates(t: Any, z: Values, args: tuple[Twin, _Inputs]) -> Values:
             del args
             u, du = self.at(t.astype(np.float64), c.inputs)
             y = self.scaled(z, back=True)
