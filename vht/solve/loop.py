@@ -19,7 +19,7 @@ from vht_kernels import full_like, length, read, write
 from vht.solve.schedule import Events
 from vht.solve.sensitivity import Augmented, EventTangents, Line
 from vht.solve.status import Status
-from vht.solve.steppers import ORDER, tsit5_dense, tsit5_step
+from vht.solve.steppers import ORDER, UNDERESTIMATE, tsit5_dense, tsit5_step
 from vht.solve.system import Named, Scalar, Values
 
 # Steps below this many units in the last place of time are refused
@@ -129,6 +129,7 @@ class _Carry(NamedTuple):
     log_error: Scalar
     y: Values
     k1: Values
+    switches: Values
     fresh: Bool[Array, ""]
     inputs: _Inputs
     event: Int[Array, ""]
@@ -157,6 +158,13 @@ class _Solve:
 
     def flow(self, t: Scalar, y: Values, inputs: _Inputs) -> Values:
         return self.augmented.flow(self.cast(t), self.twin.parameters, y, *self.inputs(inputs, t))
+
+    def switches(self, t: Scalar, y: Values, inputs: _Inputs) -> Values:
+        """What tells the smooth pieces of the rates apart; nothing where no error is tested."""
+        if self.loop.fixed:
+            return ()
+        system, (u, _) = self.augmented.system, self.inputs(inputs, t)
+        return system.switches(self.cast(t), self.twin.parameters, y[: self.n], u)
 
     def cast(self, value: Scalar) -> Scalar:
         return lax.convert_element_type(value, self.dtype)
@@ -308,17 +316,21 @@ class _Solve:
         if twin.events is not None:
             c = lax.while_loop(lambda c: c.event_time <= c.t, self.apply_event, c)
         stop = jnp.minimum(c.event_time, twin.end)
-        h, k1 = lax.cond(
+        h, k1, switches = lax.cond(
             c.fresh,
-            lambda: self.begin(c.t, c.y, c.inputs, stop, c.h),
-            lambda: (c.h, c.k1),
+            lambda: (*self.begin(c.t, c.y, c.inputs, stop, c.h), self.switches(c.t, c.y, c.inputs)),
+            lambda: (c.h, c.k1, c.switches),
         )
         t, landing = self.next_time(c.t, h, stop)
         taken = t - c.t
         dt = self.cast(taken)
 
+        seen = [switches]
+
         def rates(fraction: float, y: Values) -> Values:
-            return self.flow(t if fraction == 1.0 else c.t + fraction * taken, y, c.inputs)
+            time = t if fraction == 1.0 else c.t + fraction * taken
+            seen.append(self.switches(time, y, c.inputs))
+            return self.flow(time, y, c.inputs)
 
         y, error, stages = tsit5_step(rates, dt, c.y, k1)
 
@@ -328,6 +340,9 @@ class _Solve:
             h_next, log_error = h, c.log_error
         else:
             square = self.norm2(error, self.scales(c.y, y))
+            if switches:
+                # the estimate holds for smooth rates
+                square = jnp.where(_all_equal(seen), square, square * UNDERESTIMATE**2)
             finite = square < jnp.inf
             accepted = square <= 1.0
             log_now = jnp.log(square)
@@ -358,6 +373,7 @@ class _Solve:
             log_error=log_error,
             y=_choose(accepted, y, c.y),
             k1=_choose(accepted, stages[-1], k1),
+            switches=_choose(accepted, seen[-1], switches),
             fresh=jnp.array(False),
             saved=saved,
             steps=steps,
@@ -384,6 +400,7 @@ class _Solve:
             log_error=jnp.zeros((), self.dtype),
             y=y,
             k1=tuple(jnp.zeros_like(v) for v in y),
+            switches=tuple(jnp.zeros_like(v) for v in self.switches(twin.start, y, inputs)),
             fresh=jnp.array(True),
             inputs=inputs,
             event=first_event,
@@ -403,6 +420,14 @@ class _Solve:
 
 def _choose(condition: Bool[Array, ""], yes: Values, no: Values) -> Values:
     return tuple(jnp.where(condition, a, b) for a, b in zip(yes, no, strict=True))
+
+
+def _all_equal(rows: list[Values]) -> Bool[Array, ""]:
+    equal = jnp.array(True)
+    for row in rows[1:]:
+        for value, first in zip(row, rows[0], strict=True):
+            equal = equal & (value == first)
+    return equal
 
 
 def _all_finite(values: Values) -> Bool[Array, ""]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vht.model import Organ, initial_state, inputs, outputs, parameters, states, with_parameters
+from vht.solve.switches import switches
 
 Scalar = Float[Array, ""]
 Values = tuple[Scalar, ...]
@@ -65,6 +66,16 @@ class System:
             return tuple(_like(getattr(result, name), old) for name, old in zip(self.states, x, strict=True))
 
         return rates
+
+    @functools.cached_property
+    def switches(self) -> Callable[[Scalar, Named, Values, Named], Values]:
+        """``(t, parameters, states, inputs) -> values`` that all stay equal while the rates stay on a smooth piece."""
+
+        @jax.jit
+        def found(t: Scalar, p: Named, x: Values, u: Named) -> Values:
+            return switches(lambda fixed, moving: self.rates(moving[0], fixed, *moving[1:]), p, (t, x, u))
+
+        return found
 
     def observer(self, names: tuple[str, ...]) -> Callable[[Scalar, Named, Values, Named], Values]:
         """``(t, parameters, states, inputs) -> values`` of the states and outputs named."""

@@ -1,0 +1,77 @@
+"""Where a model's rates have kinks and jumps: the comparisons, roundings and absolute values in its equations.
+
+An explicit step is as accurate as its order only while the rates are smooth. Across a kink its error estimate, made for
+smooth rates, can be far too small. Finding the kinks needs nothing from the modeller: they are in the jaxpr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend import core as jex
+
+_COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
+_ROUNDINGS = ("floor", "ceil", "round", "sign")
+
+
+def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax.Array, ...]:
+    """What decides which smooth piece of a function its arguments lie on.
+
+    Args:
+        function: of `fixed` and `moving`, on scalars.
+        fixed: arguments that stay during a step: what depends on them alone is left out.
+        moving: the others.
+
+    Returns:
+        Scalars. As long as all of them keep their values, the function is smooth along a path of its arguments. Loops
+        inside the function are not looked into.
+    """
+    closed = jax.make_jaxpr(function)(fixed, moving)
+    still = [False] * len(jax.tree.leaves(fixed))
+    moves = still + [True] * len(jax.tree.leaves(moving))
+    found: list[jax.Array] = []
+    _walk(closed, jax.tree.leaves((fixed, moving)), moves, found)
+    return tuple(found)
+
+
+def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], found: list[Any]) -> Any:
+    """Evaluate a jaxpr, note what switches; returns its values and which of them move."""
+    jaxpr = closed.jaxpr
+    env: dict[Any, tuple[Any, bool]] = dict(zip(jaxpr.constvars, ((c, False) for c in closed.consts), strict=True))
+    env.update(zip(jaxpr.invars, zip(args, moves, strict=True), strict=True))
+
+    def known(atom: Any) -> tuple[Any, bool]:
+        return (atom.val, False) if isinstance(atom, jex.Literal) else env[atom]
+
+    for eqn in jaxpr.eqns:
+        values, moving = zip(*map(known, eqn.invars), strict=True) if eqn.invars else ((), ())
+        inner = next((eqn.params[n] for n in ("jaxpr", "call_jaxpr") if n in eqn.params), None)
+        if isinstance(inner, jex.Jaxpr):
+            inner = jex.ClosedJaxpr(inner, ())
+        if inner is not None and eqn.primitive.name != "scan":
+            outs = _walk(inner, values, moving, found)
+        else:
+            out = eqn.primitive.bind(*values, **eqn.params)
+            outs = [(o, any(moving)) for o in (out if eqn.primitive.multiple_results else [out])]
+            if any(moving):
+                _note(eqn.primitive.name, values, outs, found)
+        env.update(zip(eqn.outvars, outs, strict=True))
+    return [known(v) for v in jaxpr.outvars]
+
+
+def _note(name: str, values: Sequence[Any], outs: Sequence[tuple[Any, bool]], found: list[Any]) -> None:
+    if not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
+        return
+    if name in _COMPARISONS or name in _ROUNDINGS:
+        found.append(outs[0][0])
+    elif name in ("max", "min"):
+        found.append(lax.gt(*values))
+    elif name == "abs":
+        found.append(lax.lt(values[0], jnp.zeros_like(values[0])))
+    elif name == "clamp":
+        low, value, high = values
+        found.extend((lax.lt(value, low), lax.gt(value, high)))
