@@ -48,7 +48,7 @@ class LevenbergMarquardt:
     starts: int = 1
     seed: int = 0
     spread: float = 0.5
-    tolerance: float = 1e-6
+    tolerance: float = 1e-4
     damping: float = 1e-3
     max_change: float = 2.0
     singular: float = 1e-10

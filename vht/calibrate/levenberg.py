@@ -93,8 +93,8 @@ class Search:
 
 
 STEP = 1e-10  # a Newton step this small, relative to the parameter, is rounding
-NEAR = 1e-3  # within this many standard errors, a search that cannot go on has met the objective's own noise
-POLISH = 1e-6  # below this predicted gain the gradient decides, not differences of the objective
+NEAR = 1e-2  # within this many standard errors, a search that cannot go on has met the objective's own noise
+POLISH = 1e-4  # below this predicted gain of log-likelihood the gradient decides, not differences of the objective
 FLAT = 1e-10
 RANK = 1e-13
 
