@@ -192,13 +192,13 @@ def test_a_failed_solve_on_the_way_is_a_rejected_step():
 
 def test_starts_that_fail_are_replaced_by_others():
     problem, predict = cohort(5)
-    clean = calibrate_with(predict, problem)
+    clean = calibrate_with(predict, problem, method=LevenbergMarquardt(tolerance=1e-6))
 
     def picky(natural, twin):
         value, jacobian, ok = predict(natural, twin)
         return Predicted(value, jacobian, ok & (natural[:, 1] != 2.0))
 
-    found = calibrate_with(picky, problem, method=LevenbergMarquardt(starts=4))
+    found = calibrate_with(picky, problem, method=LevenbergMarquardt(starts=4, tolerance=1e-6))
     assert (found.starts.status[:, 0] == CalibrationStatus.SOLVE_FAILED).all()
     assert found.ok.all()
     np.testing.assert_allclose(found.estimate, clean.estimate, rtol=1e-6)

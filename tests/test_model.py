@@ -89,23 +89,26 @@ def broken(**body):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"k": param(1.0, "", "x")}, r'A unit is a text such as "mL/s".*`k` of Broken'),
-        ({"k": param(1.0, "mL", "")}, "A meaning is a line of text"),
-        ({"k": param(None, "mL", "x")}, "A default is a number, but got None for `k` of Broken"),
-        ({"k": param(1.0, "mL", "x", bounds=(3.0, 0.3))}, r"`bounds` must be increasing, but got \(3.0, 0.3\) for `k`"),
+        (lambda: {"k": param(1.0, "", "x")}, r'A unit is a text such as "mL/s".*`k` of Broken'),
+        (lambda: {"k": param(1.0, "mL", "")}, "A meaning is a line of text"),
+        (lambda: {"k": param(None, "mL", "x")}, "A default is a number, but got None for `k` of Broken"),
         (
-            {"k": param(9.0, "mL", "x", bounds=(0.3, 3.0))},
+            lambda: {"k": param(1.0, "mL", "x", bounds=(3.0, 0.3))},
+            r"`bounds` must be increasing, but got \(3.0, 0.3\) for `k`",
+        ),
+        (
+            lambda: {"k": param(9.0, "mL", "x", bounds=(0.3, 3.0))},
             r"default must lie inside `bounds` \(0.3, 3.0\), but got 9.0",
         ),
-        ({"k": param(1.0, "mL", "x", prior=3.0)}, "`prior` must be Normal, LogNormal or Uniform"),
-        ({"k": state(1.0, "mL", "x")}, "declared with `param.*`, but `k` of Broken uses `state`"),
-        ({"Pc": param(1.0, "mL", "x")}, "`Pc` of Broken is declared twice, as parameter and as state"),
-        ({"k": 2.0}, "declared with `param.*`, but `k` of Broken is not"),
+        (lambda: {"k": param(1.0, "mL", "x", prior=3.0)}, "`prior` must be Normal, LogNormal or Uniform"),
+        (lambda: {"k": state(1.0, "mL", "x")}, "declared with `param.*`, but `k` of Broken uses `state`"),
+        (lambda: {"Pc": param(1.0, "mL", "x")}, "`Pc` of Broken is declared twice, as parameter and as state"),
+        (lambda: {"k": 2.0}, "declared with `param.*`, but `k` of Broken is not"),
     ],
 )
-def test_malformed_parameters(body, message):
+def test_malformed_parameters(body, message, unchecked_annotations):
     with pytest.raises(ModelError, match=message):
-        broken(**body)
+        broken(**body())
 
 
 def test_a_lag_names_a_parameter():
@@ -291,7 +294,7 @@ def test_twins_hold_columns():
         ({"R": [1.0, 2.0]}, ["a", "a"], "`a` stands for several"),
     ],
 )
-def test_twins_refuse(columns, names, message):
+def test_twins_refuse(columns, names, message, unchecked_annotations):
     with pytest.raises(ModelError, match=message):
         Twins(Windkessel3, columns, names)
 

@@ -92,7 +92,7 @@ def test_a_signal_without_values_has_none():
     assert np.isnan(events.start_values["b"])
 
 
-def test_an_unknown_interpolation_is_refused():
+def test_an_unknown_interpolation_is_refused(unchecked_annotations):
     with pytest.raises(ValueError, match='"linear" or "hold", but got \'cubic\''):
         Signal(jnp.zeros(1), jnp.zeros(1), "cubic")
 
@@ -197,7 +197,7 @@ def test_a_signal_input_without_signal_is_refused():
         simulate(Filter(), np.array([1.0]))
 
 
-def test_names_and_shapes_of_schedules_are_checked():
+def test_names_and_shapes_of_schedules_are_checked(unchecked_annotations):
     with pytest.raises(ModelError, match=r"`Oral` has no input `doze`\. Did you mean `dose`"):
         simulate(Oral(), np.array([1.0]), schedule=Schedule(doses={"doze": Doses(np.zeros(1), np.zeros(1))}))
     with pytest.raises(ValueError, match=r"tables of doses `dose` must be of one length, but got \[1, 2\]"):

@@ -105,7 +105,7 @@ def lay_out(
     saves = max(int(save.max(initial=0)) + 1, 1)
     shape = (twins, rows)
 
-    def spread(values: np.ndarray, fill: float, dtype: type) -> np.ndarray:
+    def spread(values: np.ndarray, fill: float | bool, dtype: type) -> np.ndarray:
         out = np.full(shape, fill, dtype)
         out[owner, slot] = values
         return out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,7 @@ EDGE = 1e-9
 """How near the search comes to an open edge: a share of the range (logit), or of the start value (log)."""
 
 
+@runtime_checkable
 class Transform(Protocol):
     """A smooth increasing map from the natural to the search scale, with a lower and an upper limit on the natural one."""
 
@@ -77,7 +78,7 @@ class Identity:
         return np.ones_like(search, dtype=float)
 
     def contains(self, natural: Values) -> np.ndarray:
-        return (natural >= self.lower) & (natural <= self.upper)
+        return np.asarray((natural >= self.lower) & (natural <= self.upper))
 
     def box(self, start: Values) -> tuple[Values, Values]:
         return np.full_like(start, self.lower), np.full_like(start, self.upper)
@@ -106,7 +107,7 @@ class Log:
         return np.exp(np.clip(search, -700.0, 700.0))
 
     def contains(self, natural: Values) -> np.ndarray:
-        return (natural > 0) & (natural >= self.lower) & (natural <= self.upper)
+        return np.asarray((natural > 0) & (natural >= self.lower) & (natural <= self.upper))
 
     def box(self, start: Values) -> tuple[Values, Values]:
         # without given bounds a search that runs off to zero or infinity stops at a factor of 1e9
@@ -146,7 +147,7 @@ class Logit:
         return (self.upper - self.lower) * _logistic(search) * _logistic(-np.asarray(search))
 
     def contains(self, natural: Values) -> np.ndarray:
-        return (natural > self.lower) & (natural < self.upper)
+        return np.asarray((natural > self.lower) & (natural < self.upper))
 
     def box(self, start: Values) -> tuple[Values, Values]:
         limit = -math.log(EDGE)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from vht.model import LogNormal, Organ, Scalar, Vars, param, port, state
 
@@ -215,8 +215,8 @@ class Beat(NamedTuple):
 
 def beat_summary(
     times: Float[np.ndarray, " saves"],
-    values: Mapping[str, Float[Array, "twins saves"]],
-    period: Float[Array, " twins"] | float,
+    values: Mapping[str, Float[ArrayLike, "twins saves"]],
+    period: Float[ArrayLike, " twins"] | float,
 ) -> Beat:
     """Stroke volume, ejection fraction and pressures of each twin's last beat, from saved values.
 

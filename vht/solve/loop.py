@@ -20,7 +20,7 @@ from vht.solve.schedule import Events
 from vht.solve.sensitivity import Augmented, EventTangents, Line
 from vht.solve.status import Status
 from vht.solve.steppers import ORDER, UNDERESTIMATE, tsit5_dense, tsit5_step
-from vht.solve.system import Named, Scalar, Values
+from vht.solve.system import Named, Scalar, Switches, Values
 
 # Steps below this many units in the last place of time are refused
 FLOOR_ULPS = 16.0
@@ -129,7 +129,7 @@ class _Carry(NamedTuple):
     log_error: Scalar
     y: Values
     k1: Values
-    switches: Values
+    switches: Switches
     fresh: Bool[Array, ""]
     inputs: _Inputs
     event: Int[Array, ""]
@@ -159,7 +159,7 @@ class _Solve:
     def flow(self, t: Scalar, y: Values, inputs: _Inputs) -> Values:
         return self.augmented.flow(self.cast(t), self.twin.parameters, y, *self.inputs(inputs, t))
 
-    def switches(self, t: Scalar, y: Values, inputs: _Inputs) -> Values:
+    def switches(self, t: Scalar, y: Values, inputs: _Inputs) -> Switches:
         """What tells the smooth pieces of the rates apart; nothing where no error is tested."""
         if self.loop.fixed:
             return ()
@@ -373,7 +373,7 @@ class _Solve:
             log_error=log_error,
             y=_choose(accepted, y, c.y),
             k1=_choose(accepted, stages[-1], k1),
-            switches=_choose(accepted, seen[-1], switches),
+            switches=tuple(jnp.where(accepted, new, old) for new, old in zip(seen[-1], switches, strict=True)),
             fresh=jnp.array(False),
             saved=saved,
             steps=steps,
@@ -422,7 +422,7 @@ def _choose(condition: Bool[Array, ""], yes: Values, no: Values) -> Values:
     return tuple(jnp.where(condition, a, b) for a, b in zip(yes, no, strict=True))
 
 
-def _all_equal(rows: list[Values]) -> Bool[Array, ""]:
+def _all_equal(rows: list[Switches]) -> Bool[Array, ""]:
     equal = jnp.array(True)
     for row in rows[1:]:
         for value, first in zip(row, rows[0], strict=True):

@@ -21,7 +21,7 @@ from vht.solve.sensitivity import Direction
 from vht.solve.system import System, system_of
 from vht.solve.trajectory import Label, Settings, Trajectory
 
-Columns = Mapping[str, Shaped[ArrayLike, "*twins"]]
+Columns = Mapping[str, Shaped[ArrayLike, "..."] | Sequence[float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Request:
     def of(
         cls,
         model: Organ,
-        times: Shaped[ArrayLike, "*twins saves"],
+        times: Shaped[ArrayLike, "... saves"],
         twins: Twins | Columns | None,
         initial: Columns | None,
-        start: Shaped[ArrayLike, "*twins"],
+        start: Shaped[ArrayLike, ...],
         schedule: Schedule | None,
         observe: Sequence[str] | None,
         method: Method,
@@ -166,7 +166,7 @@ class Request:
         settings = Settings(type(self.model).__name__, getattr(self.model, "time", "s"), self.method, backend)
         return Trajectory(
             times=self.given.times,
-            values=results.values,
+            values=dict(results.values),
             status=results.status,
             steps=results.steps,
             rejected=results.rejected,

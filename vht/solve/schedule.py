@@ -32,9 +32,9 @@ class Doses(eqx.Module):
         duration: over how long, same shape; 0 is a bolus. None means that every dose is a bolus.
     """
 
-    time: Shaped[ArrayLike, "*twins doses"]
-    amount: Shaped[ArrayLike, "*twins doses"]
-    duration: Shaped[ArrayLike, "*twins doses"] | None = None
+    time: Shaped[ArrayLike, "... _doses"]
+    amount: Shaped[ArrayLike, "... _doses"]
+    duration: Shaped[ArrayLike, "... _doses"] | None = None
 
 
 class Signal(eqx.Module):
@@ -46,8 +46,8 @@ class Signal(eqx.Module):
         interpolation: "linear" between values, or "hold" each value until the next. Two values at one time are a jump.
     """
 
-    time: Shaped[ArrayLike, "*twins values"]
-    value: Shaped[ArrayLike, "*twins values"]
+    time: Shaped[ArrayLike, "... _values"]
+    value: Shaped[ArrayLike, "... _values"]
     interpolation: Interpolation = eqx.field(static=True, default="linear")
 
     def __check_init__(self) -> None:

@@ -21,7 +21,7 @@ from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule
 from vht.solve.sensitivity import Direction
 from vht.solve.system import System
-from vht.solve.trajectory import Trajectory
+from vht.solve.trajectory import Numbers, Trajectory
 
 Backend = Literal["auto", "lanes", "xla"]
 # twins in one kernel call when somebody watches the progress
@@ -30,11 +30,11 @@ SLICE = 4096
 
 def simulate(
     model: Organ,
-    times: Shaped[ArrayLike, "*twins saves"],
+    times: Shaped[ArrayLike, "... saves"],
     *,
     twins: Twins | Columns | None = None,
     initial: Columns | None = None,
-    start: Shaped[ArrayLike, "*twins"] = 0.0,
+    start: Shaped[ArrayLike, ...] = 0.0,
     schedule: Schedule | None = None,
     observe: Sequence[str] | None = None,
     method: Method = Tsit5(),
@@ -77,19 +77,19 @@ def simulate(
 
 def simulate_with_jacobian(
     model: Organ,
-    times: Shaped[ArrayLike, "*twins saves"],
+    times: Shaped[ArrayLike, "... saves"],
     *,
     free: Sequence[str],
     twins: Twins | Columns | None = None,
     initial: Columns | None = None,
-    start: Shaped[ArrayLike, "*twins"] = 0.0,
+    start: Shaped[ArrayLike, ...] = 0.0,
     schedule: Schedule | None = None,
     observe: Sequence[str] | None = None,
     method: Method = Tsit5(),
     backend: Backend = "auto",
     slice_size: int | None = None,
     progress: Callable[[int, int], object] | None = None,
-) -> tuple[Trajectory, dict[str, Float[Array, "twins saves free"]]]:
+) -> tuple[Trajectory, dict[str, Float[Numbers, "twins saves free"]]]:
     """As `simulate`, and each value's derivatives with respect to each twin's own free quantities.
 
     Args:

@@ -9,13 +9,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from vht.model import Organ, initial_state, inputs, outputs, parameters, states, with_parameters
 from vht.solve.switches import switches
 
 Scalar = Float[Array, ""]
 Values = tuple[Scalar, ...]
+Switches = tuple[Shaped[Array, ""], ...]
 Named = Mapping[str, Scalar]
 
 
@@ -68,11 +69,11 @@ class System:
         return rates
 
     @functools.cached_property
-    def switches(self) -> Callable[[Scalar, Named, Values, Named], Values]:
+    def switches(self) -> Callable[[Scalar, Named, Values, Named], Switches]:
         """``(t, parameters, states, inputs) -> values`` that all stay equal while the rates stay on a smooth piece."""
 
         @jax.jit
-        def found(t: Scalar, p: Named, x: Values, u: Named) -> Values:
+        def found(t: Scalar, p: Named, x: Values, u: Named) -> Switches:
             return switches(lambda fixed, moving: self.rates(moving[0], fixed, *moving[1:]), p, (t, x, u))
 
         return found

@@ -12,6 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 from vht.solve.methods import Method
 from vht.solve.status import Status
 
+Numbers = Array | np.ndarray
+"""Inside a transformation of JAX they are its arrays, outside NumPy's."""
+
 if TYPE_CHECKING:
     import xarray
 
@@ -67,17 +70,17 @@ class Trajectory(eqx.Module):
         names: of the twins; None where they have none.
     """
 
-    times: Float[Array, "*twins saves"]
-    values: dict[str, Float[Array, "twins saves"]]
-    status: Int[Array, " twins"]
-    steps: Int[Array, " twins"]
-    rejected: Int[Array, " twins"]
+    times: Float[Numbers, "*_ saves"]
+    values: dict[str, Float[Numbers, "twins saves"]]
+    status: Int[Numbers, " twins"]
+    steps: Int[Numbers, " twins"]
+    rejected: Int[Numbers, " twins"]
     settings: Settings = eqx.field(static=True)
     labels: tuple[Label, ...] = eqx.field(static=True, default=())
     names: tuple[str, ...] | None = eqx.field(static=True, default=None)
 
     @property
-    def ok(self) -> Bool[Array, " twins"]:
+    def ok(self) -> Bool[Numbers, " twins"]:
         """Which twins reached their last time."""
         return self.status == np.int32(Status.OK)
 
