@@ -12,6 +12,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
 import jaxtyping
+import numpy as np
 import pytest
 
 # before anything of the package is loaded
@@ -28,3 +29,9 @@ def unchecked_annotations():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def rng():
+    """Fresh for every test: its numbers must not depend on which tests ran before it in the same process."""
+    return np.random.default_rng(7)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vht.calibrate import Calibration, LevenbergMarquardt, Problem
+    from vht.cohort import load_study
     from vht.model import Organ, Twins
     from vht.solve import Doses, Schedule, Signal, Status, Trajectory, Tsit5, simulate
 
@@ -23,6 +24,7 @@ _HOME = {
     "Trajectory": "vht.solve",
     "Tsit5": "vht.solve",
     "Twins": "vht.model",
+    "load_study": "vht.cohort",
     "simulate": "vht.solve",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "Tsit5",
     "Twins",
     "__version__",
+    "load_study",
     "simulate",
 ]
 

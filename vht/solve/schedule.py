@@ -9,7 +9,7 @@ Everything here is plain JAX: the derivative of an event list with respect to ti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,6 +18,11 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 Interpolation = Literal["linear", "hold"]
+
+
+def _as_array(values: Any) -> Any:
+    """Lists become arrays; whatever else a transformation puts in a leaf's place stays."""
+    return np.asarray(values, np.float64) if isinstance(values, list | tuple) else values
 
 
 class Doses(eqx.Module):
@@ -32,9 +37,9 @@ class Doses(eqx.Module):
         duration: over how long, same shape; 0 is a bolus. None means that every dose is a bolus.
     """
 
-    time: Shaped[ArrayLike, "... _doses"]
-    amount: Shaped[ArrayLike, "... _doses"]
-    duration: Shaped[ArrayLike, "... _doses"] | None = None
+    time: Shaped[ArrayLike, "... _doses"] = eqx.field(converter=_as_array)
+    amount: Shaped[ArrayLike, "... _doses"] = eqx.field(converter=_as_array)
+    duration: Shaped[ArrayLike, "... _doses"] | None = eqx.field(converter=_as_array, default=None)
 
 
 class Signal(eqx.Module):
@@ -46,8 +51,8 @@ class Signal(eqx.Module):
         interpolation: "linear" between values, or "hold" each value until the next. Two values at one time are a jump.
     """
 
-    time: Shaped[ArrayLike, "... _values"]
-    value: Shaped[ArrayLike, "... _values"]
+    time: Shaped[ArrayLike, "... _values"] = eqx.field(converter=_as_array)
+    value: Shaped[ArrayLike, "... _values"] = eqx.field(converter=_as_array)
     interpolation: Interpolation = eqx.field(static=True, default="linear")
 
     def __check_init__(self) -> None:
