@@ -32,13 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Speed and accuracy beside other solvers."
     )
-    parser.add_argument("names", nargs="*", default=["all"], choices=[*names, "all"], help="which; by default all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(names)} or all; by default all")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all works; no record")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the record; by default benchmarks/results")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a case, e.g. twins=1000"
     )
     options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in (*names, "all")]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(names)}, all")
+    chosen = names if not options.names or "all" in options.names else tuple(dict.fromkeys(options.names))
+    cases: dict[str, Any] = {name: (QUICK if options.quick else FULL)[name] for name in chosen}
+    for setting in options.set:
+        try:
+            cases = _changed(cases, setting)
+        except ValueError as error:
+            parser.error(str(error))
 
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     import jax
@@ -51,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = describe()
     console.print(f"[bold]{machine['processor']}[/], {machine['cores']} cores; {machine['system']}")
     record: dict[str, Any] = {"machine": machine, "quick": options.quick, "benchmarks": {}}
-    missed = 0
-    for name in names if "all" in options.names else dict.fromkeys(options.names):
-        case = _changed((QUICK if options.quick else FULL)[name], options.set)
+    folder = options.out or (None if options.quick else RESULTS)
+    path, missed = None, 0
+    for name, case in cases.items():
         module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
         begin = time.perf_counter()
         with console.status(name) as status:
@@ -62,20 +71,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds = time.perf_counter() - begin
         record["benchmarks"][name] = outcome.record() | {"settings": dataclasses.asdict(case), "seconds": seconds}
         missed += sum(target.met is False for target in outcome.targets)
-    record["load_average_after"] = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-    if options.out is not None or not options.quick:
-        path = _write(record, options.out or RESULTS)
+        record["load_average_after"] = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+        if folder is not None:  # after each, so that a run that is cut keeps what it has
+            path = _write(record, folder, path)
+    if path is not None:
         console.print(f"Record: {path}")
     return 1 if missed else 0
 
 
-def _changed(case: Any, settings: Sequence[str]) -> Any:
-    fields = {field.name: getattr(case, field.name) for field in dataclasses.fields(case)}
-    for setting in settings:
-        name, _, text = setting.partition("=")
-        if name in fields and isinstance(fields[name], int | float):
-            case = dataclasses.replace(case, **{name: type(fields[name])(float(text))})
-    return case
+def _changed(cases: dict[str, Any], setting: str) -> dict[str, Any]:
+    """The cases with a field changed in each that has it."""
+    name, _, text = setting.partition("=")
+    fields = {field.name for case in cases.values() for field in dataclasses.fields(case)}
+    if name not in fields:
+        raise ValueError(f"--set {setting}: no such field; there are {', '.join(sorted(fields))}")
+
+    def changed(case: Any) -> Any:
+        kind = type(getattr(case, name, None))
+        if kind is type(None):
+            return case
+        if kind not in (int, float):
+            raise ValueError(f"--set {setting}: only numbers can be set")
+        return dataclasses.replace(case, **{name: kind(float(text))})
+
+    return {key: changed(case) for key, case in cases.items()}
 
 
 def _show(console: Any, outcome: Any) -> None:
@@ -107,10 +126,10 @@ def _show(console: Any, outcome: Any) -> None:
         console.print(drawn)
 
 
-def _write(record: dict[str, Any], folder: pathlib.Path) -> pathlib.Path:
+def _write(record: dict[str, Any], folder: pathlib.Path, path: pathlib.Path | None) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
     when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    path = folder / f"{when}.json"
+    path = path or folder / f"{when}.json"
     path.write_text(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n")
     return path
 

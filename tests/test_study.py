@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vht.calibrate import Additive, Combined, Proportional
-from vht.cohort.study import InvalidStudy, load_study
+from vht.cohort.load import load_study
+from vht.cohort.study import InvalidStudy
 from vht.errors import StudyError
 from vht.model import LogNormal, Normal, Uniform
 from vht.solve import Tsit5

@@ -82,8 +82,8 @@ def calibrate(
     Writes estimates (CSV, Parquet), fitted curves with their 95 % band (Zarr), figures (PNG) and settings.json.
     """
     with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
+        from vht.cohort.load import load_study
         from vht.cohort.store import check_output, new_result
-        from vht.cohort.study import load_study
         from vht.report.runs import run_calibration
 
         check_output(out, overwrite=overwrite)
@@ -108,8 +108,8 @@ def simulate(
     Writes trajectories (Zarr), the twins with their parameters (CSV, Parquet), a figure (PNG) and settings.json.
     """
     with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
+        from vht.cohort.load import load_study
         from vht.cohort.store import check_output, new_result
-        from vht.cohort.study import load_study
         from vht.report.runs import run_simulation
 
         check_output(out, overwrite=overwrite)

@@ -4,8 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vht.cohort.load import load_study
     from vht.cohort.store import check_output, new_result, write_calibration, write_simulation
-    from vht.cohort.study import InvalidStudy, Simulation, Study, load_study
+    from vht.cohort.study import InvalidStudy, Simulation, Study
     from vht.cohort.tables import CohortData, TableFiles, read_cohort
 
 # pydantic and pandas wait until used
@@ -16,7 +17,7 @@ _HOME = {
     "Study": "study",
     "TableFiles": "tables",
     "check_output": "store",
-    "load_study": "study",
+    "load_study": "load",
     "new_result": "store",
     "read_cohort": "tables",
     "write_calibration": "store",

@@ -7,8 +7,9 @@ import shutil
 import time
 from typing import Any
 
+from vht.cohort.load import load_study
 from vht.cohort.store import check_output, new_result
-from vht.cohort.study import Study, load_study
+from vht.cohort.study import Study
 from vht.errors import StudyError
 from vht.report.console import Console
 from vht.report.runs import run_calibration, run_simulation
