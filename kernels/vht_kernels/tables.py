@@ -8,7 +8,7 @@ so the same function also runs under `jax.vmap`, `jax.jit` and `jax.jvp`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,11 @@ from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
-from jaxtyping import Array, ArrayLike, Int, Shaped
 
-Scalar = Shaped[ArrayLike, ""]
+if TYPE_CHECKING:  # for readers and checkers alone: the compiler runs without it
+    from jaxtyping import Array, ArrayLike, Int, Shaped
+
+    Scalar = Shaped[ArrayLike, ""]
 
 read_p = Primitive("table_read")
 length_p = Primitive("table_length")

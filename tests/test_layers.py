@@ -1,0 +1,54 @@
+"""Who may import whom: an import goes down this list, never up."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+# the layers, lowest first; files stand above what they are read into
+LAYERS = ["vht_kernels", "errors", "model", "solve", "organs", "calibrate", "cohort", "report", "demo", "cli"]
+BLIND = {"organs": {"solve", "calibrate"}, "calibrate": {"organs"}}  # below, and still none of their business
+FILES = sorted(p for p in (ROOT / "vht").rglob("*.py") if p != ROOT / "vht" / "__init__.py")
+ORGANS = [p for p in FILES if p.parent.name == "organs" and p.name != "__init__.py"]
+KERNELS = sorted((ROOT / "kernels" / "vht_kernels").rglob("*.py"))
+
+
+def imported(path):
+    """Modules that a file imports anywhere, for types or in a function too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down(path):
+    own = path.relative_to(ROOT / "vht").parts[0].removesuffix(".py")
+    allowed = set(LAYERS[: LAYERS.index(own) + 1]) - BLIND.get(own, set())
+    names = [name.split(".") for name in imported(path)]
+    assert ["vht"] not in names or own in ("cli", "demo"), "the whole package is imported"
+    ours = [name for name in names if name[0] in ("vht", "vht_kernels") and name != ["vht"]]
+    assert {name[1] if name[0] == "vht" else name[0] for name in ours} <= allowed
+
+
+@pytest.mark.parametrize("path", ORGANS, ids=lambda p: p.name)
+def test_an_organ_knows_no_other(path):
+    assert not [name for name in imported(path) if name.startswith("vht.organs")]
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_the_compiler_could_live_alone(path):
+    known = {"jax", "jaxlib", "llvmlite", "numpy", "vht_kernels", *sys.stdlib_module_names}
+    for_types = {"jaxtyping"} if "if TYPE_CHECKING:" in path.read_text(encoding="utf-8") else set()
+    assert {name.split(".")[0] for name in imported(path)} <= known | for_types
+
+
+def test_the_compiler_needs_no_more_than_it_says():
+    script = "import sys; sys.modules['jaxtyping'] = None; import numpy, vht_kernels as v; print(v.lanes(abs)(-numpy.ones(1)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[1.]", done.stderr
