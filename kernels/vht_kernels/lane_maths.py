@@ -271,6 +271,19 @@ class Maths:
             results.append(Lane(self, phi))
         return results
 
+    def outlined(self, name: str, body: Callable[..., Lane], x: Lane, *rest: Any) -> Lane:
+        """`body(maths, x, *rest)` as a function of its own, for what is seldom needed: its caller stays short."""
+        module, full = self.builder.module, f"{name}.{suffix(self.float_type)}"
+        function = module.globals.get(full)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(self.float_type, [self.float_type]), full)
+            function.linkage = "internal"
+            for attribute in ("noinline", "cold"):
+                function.attributes.add(attribute)
+            inside = Maths(ir.IRBuilder(function.append_basic_block("entry")), self.float_type)
+            inside.builder.ret(body(inside, Lane(inside, function.args[0]), *rest).ir)
+        return Lane(self, self.builder.call(function, [x.ir]))
+
     def loop(
         self, state: Sequence[Lane], going: Callable[..., Lane], step: Callable[..., Sequence[Lane]]
     ) -> list[Lane]:

@@ -161,19 +161,31 @@ def _cos_kernel(m: Maths, r: Lane, low: Lane) -> Lane:
     return rough + (((1.0 - rough) - half) + m.fma(z * z, m.estrin(z, COS[m.bits]), -(r * low)))
 
 
-def _reduce_for_sine(m: Maths, x: Lane) -> tuple[Lane, Lane]:
-    """As `_reduce`, but r alone: within a unit in its last place, which sine and cosine can afford and a quotient cannot."""
+def sin(m: Maths, x: Lane) -> Lane:
+    return m.select(abs(x) < TINY[m.bits], x, _sine(m, x, 0))
+
+
+def cos(m: Maths, x: Lane) -> Lane:
+    return _sine(m, x, 1)
+
+
+def _sine(m: Maths, x: Lane, quarters: int) -> Lane:
+    """sin(x + quarters pi / 2).
+
+    As `_reduce`, but the rest is held to a unit in its last place, which sine and cosine can afford and a quotient cannot.
+    """
     n, q = m.round(x * TWO_OVER_PI)
     one, two, three = HALF_PI[m.bits]
     r = m.fma(-n, three, m.fma(-n, two, m.fma(-n, one, x)))  # the innermost is exact
+    value = _sine_of(m, r, q + quarters)
     large = abs(x) > LARGE[m.bits]
+    (value,) = m.where_any(large, lambda: [m.outlined(f"vht.sine{quarters}", _sine_of_any, x, quarters)], [value])
+    return value
 
-    def rare() -> tuple[Lane, Lane]:
-        high, low, quotient = _reduce(m, x)
-        return high + low, quotient
 
-    r, q = m.where_any(large, rare, (r, q))
-    return r, q
+def _sine_of_any(m: Maths, x: Lane, quarters: int) -> Lane:
+    high, low, q = _reduce(m, x)
+    return _sine_of(m, high + low, q + quarters)
 
 
 def _sine_of(m: Maths, r: Lane, q: Lane) -> Lane:
@@ -182,15 +194,6 @@ def _sine_of(m: Maths, r: Lane, q: Lane) -> Lane:
     cosine = m.fma(z * z, m.estrin(z, COS[m.bits]), m.fma(z, -0.5, 1.0))
     value = m.select((q & 1) > 0, cosine, sine)
     return m.from_bits(m.to_bits(value) ^ ((q & 2) << (m.bits - 2)))
-
-
-def sin(m: Maths, x: Lane) -> Lane:
-    return m.select(abs(x) < TINY[m.bits], x, _sine_of(m, *_reduce_for_sine(m, x)))
-
-
-def cos(m: Maths, x: Lane) -> Lane:
-    r, q = _reduce_for_sine(m, x)
-    return _sine_of(m, r, q + 1)
 
 
 def tan(m: Maths, x: Lane) -> Lane:
