@@ -158,6 +158,17 @@ class TestSimulate:
         done = run("simulate", "simulation.toml", "--out", "out")
         assert done.exit_code == 3 and "non_finite" in done.stdout
 
+    def test_values_outside_bounds_are_told_and_used(self, home):
+        twins = "twin,CL [L/h],V [L]\nAda,3,32\nBob,-3,32\n"
+        (home / "twins.csv").write_text(twins)
+        broken(home, "simulation.toml", 'twins = 4\nvary = ["CL"]', 'twins = "twins.csv"\n[parameters]\nka = "99 1/h"')
+        done = run("simulate", "simulation.toml", "--out", "out", "--no-figures")
+        assert done.exit_code == 0
+        assert "`ka` is 99, outside its bounds (0.05, 20) 1/h." in done.stderr
+        assert "1 twin has `CL` outside its bounds (0.1, 50) L/h: Bob." in done.stderr
+        assert "`V`" not in done.stderr
+        assert run("simulate", "simulation.toml", "--out", "quiet", "--quiet").stderr == ""
+
 
 class TestBadInput:
     """Each: exit code 2, the place named on standard error, and the folder as it was."""

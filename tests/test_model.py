@@ -299,6 +299,14 @@ def test_twins_refuse(columns, names, message, unchecked_annotations):
         Twins(Windkessel3, columns, names)
 
 
+def test_values_outside_bounds_are_named():
+    twins = Twins(
+        Windkessel3, {"R": [0.3, 0.29, np.nan, 3.0, 1e30], "C": np.ones(5), "Zc": [0.05, 0.05, -1.0, 0.05, 0.05]}
+    )
+    found = twins.outside_bounds()
+    assert {name: which.tolist() for name, which in found.items()} == {"R": [1, 2, 4], "Zc": [2]}
+
+
 def test_sampled_twins_follow_the_prior_within_bounds():
     twins = Twins.sample(Windkessel3, 4000, seed=1)
     r = twins.columns["R"]

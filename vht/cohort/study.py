@@ -134,7 +134,6 @@ class Study:
             ModelError: free parameters, observables and tables that do not fit together.
         """
         from vht.calibrate import Problem
-        from vht.model import Twins
         from vht.solve import Tsit5
 
         data = self.data
@@ -148,7 +147,7 @@ class Study:
             observables=self.observables,
             measurements=data.measurements,
             schedule=data.schedule,
-            twins=Twins(self.model, data.columns, names=data.twins),
+            twins=self.tabled,
             initial={**self.initial, **data.initial} or None,
             method=self.method(Tsit5(rtol=1e-8, atol=1e-10)),
         )
@@ -169,14 +168,21 @@ class Study:
         return calibrate(self.problem, method=self.estimator, backend=self.backend, progress=report)
 
     @cached_property
-    def twins(self) -> Twins:
-        """The twins to simulate."""
+    def tabled(self) -> Twins:
+        """The twins of the tables, with what is known of each."""
         from vht.model import Twins
 
-        wanted, data = self.simulation, self.data
+        return Twins(self.model, self.data.columns, names=self.data.twins)
+
+    @cached_property
+    def twins(self) -> Twins:
+        """The twins to simulate: drawn, or those of the tables, or one."""
+        from vht.model import Twins
+
+        wanted = self.simulation
         if wanted is not None and wanted.sample is not None:
             return Twins.sample(self.model, wanted.sample, wanted.seed, wanted.vary, wanted.spread)
-        return Twins(self.model, data.columns, names=data.twins or ("1",))
+        return self.tabled if len(self.tabled) else Twins(self.model, {}, names=("1",))
 
     def simulate(self, progress: Progress | None = None) -> Trajectory:
         """Solve every twin.

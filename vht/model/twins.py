@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vht.errors import DataError, ModelError
 from vht.model.organ import Organ, parameters
@@ -75,6 +75,17 @@ class Twins:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
+
+    def outside_bounds(self) -> dict[str, Int[np.ndarray, " outside"]]:
+        """By parameter, the numbers of the twins whose value is not within its bounds (or is NaN); only where there are any."""
+        known = parameters(self.model)
+        found = {}
+        for name, values in self.columns.items():
+            low, high = known[name].bounds or (-np.inf, np.inf)
+            outside = np.flatnonzero(~((values >= low) & (values <= high)))
+            if outside.size:
+                found[name] = outside
+        return found
 
     @classmethod
     def sample(

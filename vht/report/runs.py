@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import time
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from vht.report.console import Console
 if TYPE_CHECKING:
     from vht.calibrate import Calibration
     from vht.cohort.study import Study
+    from vht.model import Twins, Variable
     from vht.solve import Trajectory
 
 DRAWN = 60
@@ -54,6 +56,7 @@ def run_calibration(study: Study, folder: pathlib.Path, console: Console, *, fig
     with console.running():
         with console.stage("Reading tables"):
             problem = study.problem
+            _warn_of_bounds(study, study.tabled, console)
         with console.stage("Fitting") as move:
             calibration = study.calibrate(progress=move)
         with console.stage("Drawing curves"):
@@ -87,7 +90,7 @@ def run_simulation(study: Study, folder: pathlib.Path, console: Console, *, figu
     """
     with console.running():
         with console.stage("Reading tables"):
-            _ = study.data, study.twins
+            _warn_of_bounds(study, study.twins, console)
         began = time.perf_counter()
         with console.stage("Simulating") as move:
             trajectory = study.simulate(progress=move)
@@ -104,6 +107,27 @@ def run_simulation(study: Study, folder: pathlib.Path, console: Console, *, figu
     if failures is not None:
         console.show(failures)
     return Run(_simulation_document(study, trajectory, seconds), bool(trajectory.ok.any()), trajectory, files)
+
+
+def _warn_of_bounds(study: Study, twins: Twins, console: Console) -> None:
+    """A number that no body has is no error, since its twin harms no other; but it may well be a slip."""
+    from vht.model import Twins, parameters
+
+    known = parameters(study.model)
+    fixed = Twins(
+        study.model, {name: [float(getattr(study.model, name))] for name in known if name not in twins.columns}
+    )
+    for name in fixed.outside_bounds():
+        console.warn(f"`{name}` is {fixed.columns[name][0]:g}, outside its bounds {_bounds(known[name])}.")
+    for name, which in twins.outside_bounds().items():
+        some = ", ".join(twins.names[i] for i in which[:5]) + (", ..." if len(which) > 5 else "")
+        who = f"{len(which)} twins have" if len(which) > 1 else "1 twin has"
+        console.warn(f"{who} `{name}` outside its bounds {_bounds(known[name])}: {some}.")
+
+
+def _bounds(variable: Variable) -> str:
+    low, high = variable.bounds or (-math.inf, math.inf)
+    return f"({low:g}, {high:g}) {variable.unit}"
 
 
 def _calibration_document(study: Study, calibration: Calibration) -> dict[str, Any]:
