@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from vht_kernels import abi, batching, cache, cpu, lanes
 from vht_kernels.fingerprint import fingerprint
+from vht_kernels.handler import handler_ir
 from vht_kernels.lower import Argument
 
 
@@ -217,6 +218,10 @@ def test_arm_processors_are_a_target():
     module.triple = "aarch64-unknown-linux-gnu"
     assembly = machine.emit_assembly(module)
     assert "fmla" in assembly and ".2d" in assembly
+    handler = cpu.llvm.parse_assembly(handler_ir("kernel", 2, [True, False], 2, "aarch64"))
+    handler.triple = module.triple
+    assembly = machine.emit_assembly(handler).lower()
+    assert re.search(r"mrs\s+\S+, fpcr", assembly) and len(re.findall(r"msr\s+fpcr", assembly)) == 2
 
 
 def _kernel_text(width):

@@ -248,7 +248,7 @@ def _compile(program: Program) -> Kernel:
         if not address:
             module = lower(program.closed, program.arguments, program.width, symbol, program.reciprocals)
             tables = [a.table for a in program.arguments]
-            handler = handler_ir(symbol, program.width, tables, len(program.closed.jaxpr.outvars))
+            handler = handler_ir(symbol, program.width, tables, len(program.closed.jaxpr.outvars), cpu.family())
             code = cpu.compile_object(str(module), handler)
             cache.store(key, code)
             address = cpu.load_object(code, f"{symbol}.handler")

@@ -51,6 +51,11 @@ def host() -> Host:
     return Host(llvm.get_host_cpu_name(), features.flatten(), vector)
 
 
+def family() -> str:
+    """The processor's family, as LLVM calls it: ``x86_64``, ``aarch64``, ``arm64``."""
+    return llvm.get_process_triple().split("-")[0]
+
+
 def _machine() -> llvm.TargetMachine:
     target = llvm.Target.from_triple(llvm.get_process_triple())
     here = host()

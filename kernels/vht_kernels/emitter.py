@@ -86,20 +86,21 @@ class Emitter:
         return ir.VectorType(ty, self.width) if self.width else ty
 
     def constant(self, value: Any, dtype: np.dtype) -> Value:
-        number: Any = bool(value) if dtype == np.bool_ else int(value) if dtype.kind in "iu" else float(value)
+        number: Any = (
+            bool(value) if dtype == np.bool_ else _wrapped(int(value), dtype) if dtype.kind in "iu" else float(value)
+        )
         if dtype == np.float32:
-            number = float(np.float32(value))
-        if dtype.kind == "u":
-            number = int(np.array(value, dtype).view(dtype.str.replace("u", "i")))
+            with np.errstate(over="ignore"):
+                number = float(np.float32(value))
         return Value(ir.Constant(scalar_type(dtype), number), dtype, True, 0)
 
-    def spread(self, value: Value) -> ir.Value:
-        """The value as one number per lane."""
+    def spread(self, value: Value, depth: int | None = None) -> ir.Value:
+        """The value as one number per lane, for use in the scope at a depth (by default in the innermost)."""
         if not value.uniform or not self.width:
             return value.ir
         if isinstance(value.ir, ir.Constant):
             return ir.Constant(self.lanes_of(value.ir.type), [value.ir.constant] * self.width)
-        return self.op("splat", [value], value.dtype, self._splat, uniform_in=True, uniform_out=False).ir
+        return self.op("splat", [value], value.dtype, self._splat, uniform_in=True, uniform_out=False, depth=depth).ir
 
     def _splat(self, builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
         vector = ir.VectorType(scalar.type, self.width)
@@ -141,6 +142,7 @@ class Emitter:
         *,
         uniform_in: bool | None = None,
         uniform_out: bool | None = None,
+        depth: int | None = None,
     ) -> Value:
         """Write `emit(builder, *operands)` in the outermost place it may stand, or return what an equal call wrote.
 
@@ -151,16 +153,17 @@ class Emitter:
             emit: writes the instructions, without making blocks, free of side effects.
             uniform_in: leave operands as they are if True.
             uniform_out: whether the result is uniform, when it is not so exactly if all operands are.
+            depth: of the scope that uses the result, by default the innermost: what only a deeper one knows is out of reach.
         """
         uniform = all(v.uniform for v in operands)
         level = max((v.level for v in operands), default=0)
         full_key = (key, dtype, *(_identity(v) for v in operands))
-        for depth in range(self.level, level - 1, -1):
-            found = self.scopes[depth].known.get(full_key)
+        for scope in self.scopes[level : (self.level if depth is None else depth) + 1][::-1]:
+            found = scope.known.get(full_key)
             if found is not None:
                 return found
         here = level if self._leaves_loop(level) else self.level
-        registers = [v.ir if uniform or uniform_in else self.spread(v) for v in operands]
+        registers = [v.ir if uniform or uniform_in else self.spread(v, here) for v in operands]
         result = Value(
             emit(self.scopes[here].builder, *registers), dtype, uniform if uniform_out is None else uniform_out, here
         )
@@ -197,6 +200,12 @@ class Emitter:
         if found is None:
             found = ir.Function(self.module, ir.FunctionType(result, arguments), name)
         return found
+
+
+def _wrapped(number: int, dtype: np.dtype) -> int:
+    bits = 8 * dtype.itemsize
+    number %= 1 << bits
+    return number - (1 << bits) if dtype.kind == "i" and number >> (bits - 1) else number
 
 
 def _identity(value: Value) -> Hashable:

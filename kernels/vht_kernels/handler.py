@@ -2,6 +2,9 @@
 
 XLA hands over a call frame; the handler gathers the buffers, asks XLA's own thread pool for helpers, and takes chunks of
 lane groups in turn with them. It never waits for a helper that has not begun: whoever comes late finds no chunk left.
+
+XLA's threads take subnormal numbers for zero; the threads that run a kernel are set to IEEE arithmetic meanwhile, so that
+a kernel's results are right down to the smallest number and do not depend on the thread that computes them.
 """
 
 from __future__ import annotations
@@ -63,8 +66,18 @@ exit:
   ret void
 }}
 
+{mode_declarations}
+
+define private void @{kernel}.exact(ptr %job) {{
+{mode_begin}
+  ; not inlined: no arithmetic may leave the stretch in which the mode is set
+  call void @{kernel}.work(ptr %job) noinline
+{mode_end}
+  ret void
+}}
+
 define private void @{kernel}.help(ptr %job) {{
-  call void @{kernel}.work(ptr %job)
+  call void @{kernel}.exact(ptr %job)
   call void @{kernel}.release(ptr %job)
   ret void
 }}
@@ -194,7 +207,7 @@ asked_one:
   %i_next = add i64 %i, 1
   br label %ask
 work:
-  call void @{kernel}.work(ptr %job)
+  call void @{kernel}.exact(ptr %job)
   br label %wait
 wait:
   %finished = load atomic i64, ptr %j6 acquire, align 8
@@ -228,8 +241,25 @@ exit:
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
+# declarations; how to change to IEEE arithmetic (rounding to nearest, no traps), keeping the mode; and back
+_X86_MODE = (
+    "declare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)",
+    """  %mode = alloca i32
+  %ieee = alloca i32
+  store i32 8064, ptr %ieee
+  call void @llvm.x86.sse.stmxcsr(ptr %mode)
+  call void @llvm.x86.sse.ldmxcsr(ptr %ieee)""",
+    "  call void @llvm.x86.sse.ldmxcsr(ptr %mode)",
+)
+_ARM_MODE = (
+    "declare i64 @llvm.aarch64.get.fpcr()\ndeclare void @llvm.aarch64.set.fpcr(i64)",
+    "  %mode = call i64 @llvm.aarch64.get.fpcr()\n  call void @llvm.aarch64.set.fpcr(i64 0)",
+    "  call void @llvm.aarch64.set.fpcr(i64 %mode)",
+)
+_MODES = {"x86_64": _X86_MODE, "aarch64": _ARM_MODE, "arm64": _ARM_MODE}
 
-def handler_ir(kernel: str, width: int, tables: Sequence[bool], results: int) -> str:
+
+def handler_ir(kernel: str, width: int, tables: Sequence[bool], results: int, processor: str) -> str:
     """LLVM IR text of ``KERNEL.handler``, an XLA FFI handler that runs the function ``KERNEL`` over all its lanes.
 
     Args:
@@ -237,7 +267,9 @@ def handler_ir(kernel: str, width: int, tables: Sequence[bool], results: int) ->
         width: lanes a group.
         tables: for each input whether it is a table, whose last axis is then its length.
         results: number of outputs; the first axis of the first one counts the lanes.
+        processor: its family, the first word of LLVM's triple.
     """
+    mode_declarations, mode_begin, mode_end = _MODES.get(processor, ("", "", ""))
     frame, _ = abi.layout("XLA_FFI_CallFrame")
     args, _ = abi.layout("XLA_FFI_Args")
     rets, _ = abi.layout("XLA_FFI_Rets")
@@ -309,4 +341,7 @@ def handler_ir(kernel: str, width: int, tables: Sequence[bool], results: int) ->
         schedule_ctx=schedule["ctx"],
         schedule_task=schedule["task"],
         schedule_data=schedule["data"],
+        mode_declarations=mode_declarations,
+        mode_begin=mode_begin,
+        mode_end=mode_end,
     )
