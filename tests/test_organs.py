@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -85,7 +87,7 @@ def circulation_rates(t, y, p):
 def test_circulation_rates_agree_with_the_equations():
     rng = np.random.default_rng(3)
     names = list(states(Circulation))
-    defaults = {name: v.default for name, v in parameters(Circulation).items()}
+    defaults = {name: v.default or 0.0 for name, v in parameters(Circulation).items()}
     start = np.array([v.default for v in states(Circulation).values()])
     for _ in range(50):
         p = {name: value * rng.uniform(0.8, 1.2) for name, value in defaults.items()}
@@ -161,6 +163,70 @@ def test_beat_summary_wants_a_whole_beat():
         beat_summary(np.linspace(0, 0.5, 6), {"V_LV": np.ones((1, 6)), "p_AR_SYS": np.ones((1, 6))}, 0.8)
 
 
+@pytest.mark.parametrize("as_array", [np.asarray, jnp.asarray])
+def test_a_failed_twin_has_no_beat(as_array):
+    """Not even one that failed in the midst of its last beat, in a cohort so large that XLA's maximum loses NaN."""
+    times = np.linspace(0.0, 10.0, 1001)
+    volume = 100.0 + 40.0 * np.cos(2 * np.pi * times) * np.ones((80, 1))
+    pressure = volume.copy()
+    volume[3], volume[5, -20:], pressure[7, -20:], volume[9, :500] = np.nan, np.nan, np.nan, np.nan
+    period = np.ones(80)
+    period[11:13] = np.nan, 0.0
+    found = beat_summary(times, {"V_LV": as_array(volume), "p_AR_SYS": as_array(pressure)}, period)
+    for name, result in found._asdict().items():
+        # a twin that was NaN before its last beat has one; one that failed in pressure alone is not trusted either
+        assert np.flatnonzero(np.isnan(result)).tolist() == [3, 5, 7, 11, 12], name
+        assert np.isfinite(np.asarray(result)[0]), name
+    np.testing.assert_allclose(np.asarray(found.stroke_volume)[0], 80.0, rtol=1e-12)
+
+
+def test_a_beat_keeps_the_precision_of_its_values():
+    times = np.linspace(0.0, 1.0, 1001)
+    values = 100.0 + 40.0 * np.cos(2 * np.pi * times)[None, :]
+    with jax.enable_x64(False):
+        found = beat_summary(times, {"V_LV": values, "p_AR_SYS": values}, 1.0)
+    assert found.ejection_fraction.dtype == np.float64
+    assert float(found.ejection_fraction[0]) == pytest.approx(80.0 / 140.0, rel=1e-14)
+    assert float(found.mean_arterial_pressure[0]) == pytest.approx(100.0, rel=1e-14)
+
+
+def test_a_beat_can_be_differentiated_by_its_period():
+    times = np.linspace(0.0, 2.0, 201)
+    values = 100.0 + 40.0 * np.cos(2 * np.pi * times)[None, :]
+
+    def cardiac_output(period):
+        return beat_summary(times, {"V_LV": values, "p_AR_SYS": values}, period).cardiac_output[0]
+
+    # 80 mL a beat, so the output is 0.06 * 80 / period
+    value, slope = jax.jit(jax.value_and_grad(cardiac_output))(1.25)
+    assert float(value) == pytest.approx(0.06 * 80.0 / 1.25, rel=1e-12)
+    assert float(slope) == pytest.approx(-0.06 * 80.0 / 1.25**2, rel=1e-12)
+    assert np.isnan(jax.jit(cardiac_output)(2.5))
+
+
+def test_the_default_twin_is_the_one_described():
+    times = np.linspace(0.0, 30.0, 6001)
+    found = vht.simulate(Circulation(), times)
+    beat = beat_summary(times, found.values, 60 / 72)
+    pulmonary = np.asarray(found.values["p_AR_PUL"])[0, -167:].mean()
+    described = str(Circulation.__doc__)
+    assert f"ejects {beat.stroke_volume[0]:.0f} mL a beat, {100 * beat.ejection_fraction[0]:.0f} %" in described
+    assert f"{beat.cardiac_output[0]:.1f} L/min" in described
+    assert f"{beat.systolic_pressure[0]:.0f}/{beat.diastolic_pressure[0]:.0f} mmHg" in described
+    assert f"pulmonary arterial pressure of {pulmonary:.0f} mmHg" in described
+
+
+def test_chambers_contract_once_in_a_beat():
+    """Onsets may come before time 0, and what contracts can relax before the next beat."""
+    known = parameters(Circulation)
+    bounds = {name: variable.bounds or (np.nan, np.nan) for name, variable in known.items()}
+    for side in "AV":
+        earliest, latest = bounds[f"tC_{side}"]
+        assert earliest < (known[f"tC_{side}"].default or 0.0) < latest == pytest.approx(earliest + 1.0)
+        assert bounds[f"TC_{side}"][0] > 0.0 and bounds[f"TR_{side}"][0] > 0.0
+        assert bounds[f"TC_{side}"][1] + bounds[f"TR_{side}"][1] <= 1.0
+
+
 # ------------------------------------------------------------------------------------------- drug and glucose
 
 
@@ -175,6 +241,36 @@ def test_oral_drug_agrees_with_the_closed_form():
     np.testing.assert_allclose(found.values["concentration"][0], expected, rtol=1e-7, atol=1e-9)
     # what is neither in the gut nor in the body has been cleared: CL times the area under the curve
     assert found.values["gut"][0, 0] == 0.0
+
+
+def test_oral_drug_where_absorption_is_as_fast_as_elimination_and_slower():
+    CL, V, dose = 2.8, 32.0, 320.0
+    k = CL / V
+    times = np.linspace(0.0, 48.0, 49)
+    schedule = Schedule(doses={"dose": Doses(time=np.array([0.0]), amount=np.array([dose]))})
+    columns = {"ka": np.array([k, 1.5, k]), "CL": np.full(3, CL), "V": np.array([V, V, V * k / 1.5])}
+    found = vht.simulate(OralDrug1(), times, twins=columns, schedule=schedule, method=vht.Tsit5(rtol=1e-10, atol=1e-12))
+    equal, fast, flipped = np.asarray(found.values["concentration"])
+    np.testing.assert_allclose(equal, dose / V * k * times * np.exp(-k * times), rtol=1e-9, atol=1e-10)
+    # flip-flop: rates exchanged, V scaled by their ratio, the same clearance: the same curve
+    expected = dose * 1.5 / (V * (1.5 - k)) * (np.exp(-k * times) - np.exp(-1.5 * times))
+    np.testing.assert_allclose(fast, expected, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(flipped, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("drug", "usual"),
+    [
+        # phenobarbital in a newborn of 1 kg: 0.0047 L/h/kg and 0.96 L/kg (Grasela and Donn 1985)
+        ("phenobarbital", {"CL": 0.0047, "V": 0.96}),
+        # chloroquine in an adult of 70 kg: 200 L/kg (Krishna and White 1996)
+        ("chloroquine", {"V": 14_000.0}),
+    ],
+)
+def test_bounds_of_an_oral_drug_hold_for_drugs_in_general(drug, usual):
+    for name, value in usual.items():
+        lower, upper = parameters(OralDrug1)[name].bounds or (np.nan, np.nan)
+        assert lower < value < upper, (drug, name)
 
 
 def test_minimal_model_agrees_with_scipy():
