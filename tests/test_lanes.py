@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from vht_kernels import LoweringError, full_like, lanes, length, read, write
 LANES = 21  # two whole groups and a part of one, at any width up to 8
 
 
-def agree(fn, *args, in_axes=0, rtol=1e-12, atol=1e-12):
+def agree(fn, *args, in_axes: Any = 0, rtol=1e-12, atol=1e-12):
     """The kernel and XLA give the same values, dtypes and shapes."""
     expected = jax.tree.leaves(jax.jit(jax.vmap(fn, in_axes=in_axes))(*args))
     found = jax.tree.leaves(lanes(fn, in_axes=in_axes)(*args))

@@ -51,17 +51,6 @@ class Value:
 
 
 @dataclasses.dataclass(eq=False, slots=True)
-class Table:
-    """A rank-1 array in memory: entry `i` of a lane lies at ``base + (offset(lane) + i)`` entries."""
-
-    base: ir.Value
-    dtype: np.dtype
-    length: Value  # i64, uniform
-    offset: Value | None  # i64 per lane, None when all lanes share the table
-    storage: int | None  # number of the writable storage, None for an input
-
-
-@dataclasses.dataclass(eq=False, slots=True)
 class Scope:
     """A stretch of code that is entered as a whole; `builder` stands at its current end."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
+
+_HERE = pathlib.Path(__file__).parent
 
 
 class LoweringError(NotImplementedError):
@@ -16,10 +19,12 @@ def unsupported(eqn: Any, why: str) -> LoweringError:
 
 def source_line(eqn: Any) -> str:
     """``file:line (function)`` of the user's code behind an equation; empty if that is not known."""
-    # jax keeps this helper private; without it the error is poorer, not wrong
+    # jax keeps these helpers private; without them the error is poorer, not wrong
     try:
         from jax._src import source_info_util
 
-        return source_info_util.summarize(eqn.source_info)
+        frames = source_info_util.user_frames(eqn.source_info.traceback)
+        frame = next((f for f in frames if pathlib.Path(f.file_name).parent != _HERE), None)
     except (ImportError, AttributeError):
         return ""
+    return "" if frame is None else f"{frame.file_name}:{frame.start_line} ({frame.function_name})"

@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from vht_kernels import abi
 
 _TEMPLATE = """
-%job = type {{ ptr, ptr, i64, i64, i64, i64, i64, i64 }}
-; buffers, lengths, lanes, groups, chunk, next (atomic), done (atomic), holders (atomic)
+%job = type {{ ptr, ptr, i64, i64, i64, i64, i64, i64, i64 }}
+; buffers, lengths, lanes, groups, chunk, next (atomic), done (atomic), holders (atomic), failed (atomic)
 
 declare ptr @malloc(i64)
 declare void @free(ptr)
 declare i32 @sched_yield()
-declare void @{kernel}(ptr, ptr, i64, i64, i64)
+declare i32 @{kernel}(ptr, ptr, i64, i64, i64)
 
-@no_memory = private constant [37 x i8] c"lanes: out of memory for a work list\\00"
+@no_memory = private constant [31 x i8] c"lanes: out of memory in kernel\\00"
 
 define private void @{kernel}.work(ptr %job) {{
 entry:
@@ -37,6 +37,7 @@ entry:
   %chunk = load i64, ptr %p4
   %next = getelementptr %job, ptr %job, i64 0, i32 5
   %done = getelementptr %job, ptr %job, i64 0, i32 6
+  %failed = getelementptr %job, ptr %job, i64 0, i32 8
   br label %take
 take:
   %first = atomicrmw add ptr %next, i64 %chunk acq_rel
@@ -46,7 +47,9 @@ run:
   %end = add i64 %first, %chunk
   %over = icmp sgt i64 %end, %groups
   %last = select i1 %over, i64 %groups, i64 %end
-  call void @{kernel}(ptr %buffers, ptr %lengths, i64 %lanes, i64 %first, i64 %last)
+  %state = call i32 @{kernel}(ptr %buffers, ptr %lengths, i64 %lanes, i64 %first, i64 %last)
+  %bad = zext i32 %state to i64
+  %others = atomicrmw or ptr %failed, i64 %bad acq_rel
   %count = sub i64 %last, %first
   %before = atomicrmw add ptr %done, i64 %count acq_rel
   br label %take
@@ -128,7 +131,7 @@ refuse:
   %made = call ptr %create(ptr %error)
   ret ptr %made
 prepare:
-  %buffers = getelementptr i8, ptr %job, i64 64
+  %buffers = getelementptr i8, ptr %job, i64 72
   %lengths = getelementptr i8, ptr %job, i64 {lengths_at}
 {gather}
   %p_r0 = load ptr, ptr %rets
@@ -178,6 +181,8 @@ prepare:
   store i64 0, ptr %j6
   %j7 = getelementptr %job, ptr %job, i64 0, i32 7
   store i64 %holders, ptr %j7
+  %j8 = getelementptr %job, ptr %job, i64 0, i32 8
+  store i64 0, ptr %j8
   %call = alloca [{schedule_bytes} x i8], align 8
   call void @llvm.memset.p0.i64(ptr %call, i8 0, i64 {schedule_bytes}, i1 false)
   store i64 {schedule_bytes}, ptr %call
@@ -217,7 +222,11 @@ pause:
   %y = call i32 @sched_yield()
   br label %wait
 over:
+  %states = load atomic i64, ptr %j8 acquire, align 8
   call void @{kernel}.release(ptr %job)
+  %good = icmp eq i64 %states, 0
+  br i1 %good, label %well, label %refuse
+well:
   ret ptr null
 }}
 
@@ -311,8 +320,8 @@ def handler_ir(kernel: str, width: int, tables: Sequence[bool], results: int, pr
         kernel=kernel,
         width=width,
         width_less_one=width - 1,
-        job_bytes=64 + 8 * (count + len(tables)),
-        lengths_at=64 + 8 * count,
+        job_bytes=72 + 8 * (count + len(tables)),
+        lengths_at=72 + 8 * count,
         gather="\n".join(lines),
         frame_ext=frame["extension_start"],
         frame_api=frame["api"],

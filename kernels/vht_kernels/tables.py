@@ -60,7 +60,7 @@ def full_like(table: Shaped[ArrayLike, " n"], fill: Scalar, dtype: Any = None) -
 
 
 def write(table: Shaped[Array, " n"], index: Int[ArrayLike, ""], value: Scalar) -> Shaped[Array, " n"]:
-    """A table with one entry replaced; the old table must not be used afterwards.
+    """A table with one entry replaced. In `lanes` the old table must not be used afterwards: that is a `LoweringError`.
 
     Args:
         table: made by `full_like`, shape ``[n]``.
@@ -82,6 +82,12 @@ def _as_index(index: ArrayLike) -> Array:
     index = jnp.asarray(index)
     if index.ndim != 0 or not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(f"A table's index is a whole-number scalar, but got {index.dtype}{list(index.shape)}.")
+    low, high = (np.iinfo(np.int32).min, np.iinfo(np.int32).max)
+    # an index out of int32's range is outside every table and must stay so
+    if np.iinfo(index.dtype).max > high:
+        index = lax.clamp(
+            np.array(max(low, np.iinfo(index.dtype).min), index.dtype), index, np.array(high, index.dtype)
+        )
     return lax.convert_element_type(index, np.int32)
 
 
@@ -103,6 +109,8 @@ def _full_like(table: Array, fill: Array) -> Array:
 
 
 def _write(table: Array, index: Array, value: Array) -> Array:
+    if table.shape[0] == 0:
+        return table
     return table.at[jnp.where(index < 0, np.int32(table.shape[0]), index)].set(value, mode="drop")
 
 

@@ -1,4 +1,4 @@
-"""Which values of a jaxpr are the same in every lane, and which jaxpr stands inside an equation."""
+"""Which values of a jaxpr are the same in every lane, and which jaxprs stand inside an equation."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from typing import Any
 
 from jax.extend import core as jex
 
-_MEMO: dict[tuple[Any, tuple[bool, ...]], tuple[Any, list[bool]]] = {}
+# Which parameter holds the jaxpr that a call runs, operands in and results out. Other primitives have jaxprs too
+# (`reduce`, `custom_linear_solve`) that mean something else.
+_CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+}
 
 
 def nested_jaxpr(eqn: Any) -> jex.ClosedJaxpr | None:
     """The jaxpr that a call-like equation (jit, custom_jvp, remat, ...) runs, None if it is no such equation."""
-    if eqn.primitive.name in ("while", "scan", "cond"):
-        return None
-    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        inner = eqn.params.get(name)
-        if isinstance(inner, jex.ClosedJaxpr):
-            return inner
-        if isinstance(inner, jex.Jaxpr):
-            return jex.ClosedJaxpr(inner, ())
-    return None
+    name = _CALLS.get(eqn.primitive.name)
+    inner = None if name is None else eqn.params.get(name)
+    return jex.ClosedJaxpr(inner, ()) if isinstance(inner, jex.Jaxpr) else inner
 
 
 def inner_jaxprs(eqn: Any) -> list[jex.Jaxpr]:
@@ -35,35 +41,79 @@ def inner_jaxprs(eqn: Any) -> list[jex.Jaxpr]:
     return found
 
 
-def infer_uniform(jaxpr: jex.Jaxpr, inputs: Sequence[bool]) -> list[bool]:
-    """Propagate "one number for all lanes" through a jaxpr: a result is uniform if everything it depends on is.
+class Uniform:
+    """Propagates "one number for all lanes" through a program: a result is uniform if everything it depends on is.
 
-    Args:
-        jaxpr: whose outputs are asked about.
-        inputs: for each input variable whether it is uniform (for a table: whether it is shared).
+    Operands and results are told by a bool each: whether a scalar is uniform, whether a table is shared by all lanes. What
+    is said to be uniform is written as uniform; the converse may fail.
     """
-    key = (id(jaxpr), tuple(inputs))
-    found = _MEMO.get(key)
-    if found is not None and found[0] is jaxpr:
-        return found[1]
-    env: dict[Any, bool] = dict(zip(jaxpr.invars, inputs, strict=True))
 
-    def known(atom: Any) -> bool:
-        return True if isinstance(atom, jex.Literal) else env[atom]
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, tuple[bool, ...]], tuple[jex.Jaxpr, list[bool]]] = {}
 
-    for eqn in jaxpr.eqns:
-        args = [known(a) for a in eqn.invars]
+    def _closed(self, closed: jex.ClosedJaxpr, inputs: Sequence[bool]) -> list[bool]:
+        return self._jaxpr(closed.jaxpr, [True] * len(closed.consts) + list(inputs))
+
+    def _jaxpr(self, jaxpr: jex.Jaxpr, inputs: Sequence[bool]) -> list[bool]:
+        key = (id(jaxpr), tuple(inputs))
+        found = self._known.get(key)
+        if found is not None:
+            return found[1]
+        env: dict[Any, bool] = dict(zip(jaxpr.invars, inputs, strict=True))
+
+        def known(atom: Any) -> bool:
+            return True if isinstance(atom, jex.Literal) else env[atom]
+
+        for eqn in jaxpr.eqns:
+            env.update(zip(eqn.outvars, self._equation(eqn, [known(a) for a in eqn.invars]), strict=True))
+        result = [known(a) for a in jaxpr.outvars]
+        self._known[key] = (jaxpr, result)  # the jaxpr too: it must live as long as its number is a key
+        return result
+
+    def _equation(self, eqn: Any, args: Sequence[bool]) -> list[bool]:
+        match eqn.primitive.name:
+            case "table_full_like" | "table_write":
+                return [False]  # written tables belong to one lane
+            case "table_length":
+                return [True]
+            case "while" | "scan":
+                # all or nothing in what goes in, which is as fine as any use so far needs
+                return self.loop(eqn, args) if all(args) else [False] * len(eqn.outvars)
+            case "cond":
+                # a table chosen among others may be a copy, which belongs to one lane
+                found = self.branches(eqn, args)
+                return [same and v.aval.shape == () for v, same in zip(eqn.outvars, found, strict=True)]
         inner = nested_jaxpr(eqn)
-        if eqn.primitive.name in ("table_full_like", "table_write"):
-            outs = [False]  # written tables belong to one lane
-        elif eqn.primitive.name == "table_length":
-            outs = [True]
-        elif inner is not None:
-            outs = infer_uniform(inner.jaxpr, [True] * len(inner.consts) + args)
+        if inner is not None:
+            return self._closed(inner, args)
+        return [all(args)] * len(eqn.outvars)
+
+    def branches(self, eqn: Any, args: Sequence[bool]) -> list[bool]:
+        """Which results of a cond are uniform."""
+        if not all(args):
+            return [False] * len(eqn.outvars)
+        return [all(found) for found in zip(*(self._closed(b, args[1:]) for b in eqn.params["branches"]), strict=True)]
+
+    def loop(self, eqn: Any, args: Sequence[bool]) -> list[bool]:
+        """Which carried values of a while or scan stay uniform in all turns."""
+        p = eqn.params
+        if eqn.primitive.name == "while":
+            body, test = p["body_jaxpr"], p["cond_jaxpr"]
+            of_test, first = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+            last = len(args)
         else:
-            # loops and branches: all or nothing, which is right, and as fine as any use so far needs
-            outs = [all(args)] * len(eqn.outvars)
-        env.update(zip(eqn.outvars, outs, strict=True))
-    result = [known(a) for a in jaxpr.outvars]
-    _MEMO[key] = (jaxpr, result)
-    return result
+            body, test = p["jaxpr"], None
+            of_test, first, last = 0, p["num_consts"], p["num_consts"] + p["num_carry"]
+        carry = list(args[first:last])
+        while True:
+            out = self._closed(body, [*args[of_test:first], *carry, *args[last:]])
+            turns = test is None or self._closed(test, [*args[:of_test], *carry])[0]
+            after = [turns and a and b for a, b in zip(carry, out, strict=False)]
+            # a table that is not the same as before may be a copy, which belongs to one lane
+            befores = body.jaxpr.invars[len(body.consts) + first - of_test :]
+            for i, (old, new) in enumerate(zip(befores, body.jaxpr.outvars, strict=False)):
+                if new.aval.shape != () and new is not old:
+                    after[i] = False
+            if after == carry:
+                return carry
+            carry = after

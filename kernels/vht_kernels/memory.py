@@ -1,0 +1,266 @@
+"""What a kernel loads and stores: a group's scalars, entries of tables, and where the tables lie that a program makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from vht_kernels.emitter import I1, I32, I64, PTR, Emitter, Value, memory_type, suffix
+from vht_kernels.loops import INDEX, count
+from vht_kernels.rules import convert
+from vht_kernels.versions import Operand, Table, Versions
+
+OUT_OF_MEMORY = 1  # what a kernel returns instead of 0
+
+
+def element_size(dtype: np.dtype) -> int:
+    """Bytes of one value in memory."""
+    return 1 if dtype == np.bool_ else dtype.itemsize
+
+
+class Memory:
+    """Loads and stores for one group of lanes.
+
+    Attributes:
+        start: the group's first lane.
+        alive: which lanes there are.
+        versions: what the tables hold.
+    """
+
+    def __init__(self, e: Emitter, lanes: Value, start: Value) -> None:
+        self.e = e
+        self.start = start.ir
+        steps = ir.Constant(e.lanes_of(I64), list(range(e.width)) if e.width else 0)
+        lane = e.builder.add(e.spread(start), steps)
+        end = e.spread(lanes)
+        self.alive = e.builder.icmp_signed("<", lane, end)
+        # lanes past the last one take part in what the others do, and may touch only what the last one may touch
+        last = e.spread(e.op("sub", [lanes, e.constant(1, INDEX)], INDEX, lambda b, p, q: b.sub(p, q)))
+        self.lane = Value(e.builder.select(self.alive, lane, last), INDEX, False, e.level)
+        self.versions = Versions()
+        self._slots: list[ir.AllocaInstr] = []
+        self._tables: list[Table] = []  # by storage
+
+    # ------------------------------------------------------------------------------------------------ scalars
+
+    def load(self, base: ir.Value, dtype: np.dtype) -> Value:
+        """The lanes' numbers of one input."""
+        e, element = self.e, memory_type(dtype)
+        address = e.builder.gep(base, [self.start], source_etype=element)
+        if not e.width:
+            return self._from_memory(Value(e.builder.load(address, typ=element), dtype, False, e.level))
+        vector = ir.VectorType(element, e.width)
+        name = f"llvm.masked.load.{suffix(vector)}.p0"
+        f = e.intrinsic(name, vector, [PTR, I32, self.alive.type, vector])
+        arguments = [address, ir.Constant(I32, element_size(dtype)), self.alive, ir.Constant(vector, None)]
+        return self._from_memory(Value(e.builder.call(f, arguments), dtype, False, e.level))
+
+    def load_shared(self, base: ir.Value, dtype: np.dtype) -> Value:
+        """The one number of an input that all lanes share."""
+        number = self.e.scopes[0].builder.load(base, typ=memory_type(dtype))
+        return self._from_memory(Value(number, dtype, True, 0))
+
+    def store(self, value: Value, base: ir.Value) -> None:
+        """The lanes' numbers of one output."""
+        e, element = self.e, memory_type(value.dtype)
+        address = e.builder.gep(base, [self.start], source_etype=element)
+        number = self._to_memory(value)
+        if not e.width:
+            e.builder.store(number, address)
+            return
+        arguments = [number.type, PTR, I32, self.alive.type]
+        f = e.intrinsic(f"llvm.masked.store.{suffix(number.type)}.p0", ir.VoidType(), arguments)
+        e.builder.call(f, [number, address, ir.Constant(I32, element_size(value.dtype)), self.alive])
+
+    def _from_memory(self, value: Value) -> Value:
+        if value.dtype != np.bool_:
+            return value
+        b = self.e.scopes[value.level].builder
+        zero = ir.Constant(value.ir.type, [0] * self.e.width if isinstance(value.ir.type, ir.VectorType) else 0)
+        return dataclasses.replace(value, ir=b.icmp_unsigned("!=", value.ir, zero))
+
+    def _to_memory(self, value: Value) -> ir.Value:
+        number = self.e.spread(value)
+        return self.e.builder.zext(number, self.e.lanes_of(ir.IntType(8))) if value.dtype == np.bool_ else number
+
+    # ------------------------------------------------------------------------------------------------ entries
+
+    def table(self, base: ir.Value, dtype: np.dtype, length: Value, shared: bool) -> Table:
+        """A table that is an input or an output."""
+        return Table(base, dtype, length, None if shared else self._offset(length))
+
+    def _offset(self, length: Value) -> Value:
+        return self.e.op("mul", [self.lane, length], INDEX, lambda b, p, q: b.mul(p, q))
+
+    def read(self, table: Table, index: Value) -> Value:
+        """An entry; the first or the last one outside the table, 0 if it is empty."""
+        e = self.e
+        zero, one = e.constant(0, INDEX), e.constant(1, INDEX)
+        last = e.op("sub", [table.length, one], INDEX, lambda b, p, q: b.sub(p, q))
+
+        def clamp(b: ir.IRBuilder, i: ir.Value, end: ir.Value, none: ir.Value) -> ir.Value:
+            i = b.select(b.icmp_signed("<", i, end), i, end)
+            return b.select(b.icmp_signed("<", i, none), none, i)
+
+        place = e.op("clamp", [convert(e, index, INDEX), last, zero], INDEX, clamp)
+        if table.offset is not None:
+            place = e.op("add", [place, table.offset], INDEX, lambda b, p, q: b.add(p, q))
+        filled = e.op("gt", [table.length, zero], np.dtype(np.bool_), lambda b, p, q: b.icmp_signed(">", p, q))
+
+        def gather(b: ir.IRBuilder, i: ir.Value, some: ir.Value) -> ir.Value:
+            return self._gather(b, table.base, table.dtype, i, some)
+
+        # a written table may hold something else the next time: such a read stays where it is
+        if table.storage is None:
+            here = e.op(("read", id(table.base)), [place, filled], table.dtype, gather)
+        else:
+            here = Value(gather(e.builder, e.spread(place), e.spread(filled)), table.dtype, False, e.level)
+        return self._from_memory(here)
+
+    def _gather(self, b: ir.IRBuilder, base: ir.Value, dtype: np.dtype, place: ir.Value, some: ir.Value) -> ir.Value:
+        element = memory_type(dtype)
+        if not isinstance(place.type, ir.VectorType):
+            # an empty table has no memory behind it: read the place where its own address is kept instead
+            address = b.gep(base, [place], source_etype=element)
+            return b.select(
+                some, b.load(b.select(some, address, self._nothing()), typ=element), ir.Constant(element, 0)
+            )
+        pointers = b.gep(base, [place], source_etype=element)
+        # llvmlite gives a vector index a scalar result type; the instruction itself yields a vector of pointers
+        width = self.e.width
+        vector, addresses = ir.VectorType(element, width), ir.VectorType(PTR, width)
+        pointers.type = addresses
+        f = self.e.intrinsic(
+            f"llvm.masked.gather.{suffix(vector)}.v{width}p0",
+            vector,
+            [addresses, I32, ir.VectorType(I1, width), vector],
+        )
+        return b.call(f, [pointers, ir.Constant(I32, element_size(dtype)), some, ir.Constant(vector, None)])
+
+    def _nothing(self) -> ir.GlobalVariable:
+        found = self.e.module.globals.get("nothing")
+        if found is None:
+            found = ir.GlobalVariable(self.e.module, I64, "nothing")
+            found.initializer = ir.Constant(I64, 0)
+            found.linkage = "internal"
+            found.global_constant = True
+        return found
+
+    def write(self, table: Table, index: Value, value: Value) -> None:
+        """Replace an entry; nothing happens outside the table, or in lanes that do not take part."""
+        e = self.e
+        assert table.offset is not None
+
+        def inside(b: ir.IRBuilder, i: ir.Value, end: ir.Value, none: ir.Value) -> ir.Value:
+            return b.and_(b.icmp_signed("<", i, end), b.icmp_signed(">=", i, none))
+
+        index = convert(e, index, INDEX)
+        ok = e.op("inside", [index, table.length, e.constant(0, INDEX)], np.dtype(np.bool_), inside)
+        place = e.op("add", [index, table.offset], INDEX, lambda b, p, q: b.add(p, q))
+        self._scatter(table.base, value, place, e.masked(e.spread(ok)))
+
+    def _scatter(self, base: ir.Value, value: Value, place: Value, mask: ir.Value) -> None:
+        e, element = self.e, memory_type(value.dtype)
+        number = self._to_memory(value)
+        pointers = e.builder.gep(base, [e.spread(place)], source_etype=element)
+        if not e.width:
+            put, after = e.block("put"), e.block("next")
+            e.builder.cbranch(mask, put, after)
+            e.builder.position_at_end(put)
+            e.builder.store(number, pointers)
+            e.builder.branch(after)
+            e.builder.position_at_end(after)
+            return
+        pointers.type = ir.VectorType(PTR, e.width)
+        f = e.intrinsic(
+            f"llvm.masked.scatter.{suffix(number.type)}.v{e.width}p0",
+            ir.VoidType(),
+            [number.type, pointers.type, I32, mask.type],
+        )
+        e.builder.call(f, [number, pointers, ir.Constant(I32, element_size(value.dtype)), mask])
+
+    # ------------------------------------------------------------------------------------------------ whole tables
+
+    def make(self, length: Value, dtype: np.dtype) -> Table:
+        """A table to write to; what it holds is not said yet."""
+        e = self.e
+        slot = e.scopes[0].builder.alloca(PTR, name=f"storage{len(self._slots)}")
+        inner, e.scopes[3:] = e.scopes[3:], []  # the group's own scope: all that follows can see what is written there
+        # where the storage lies is known only at the end (an output, or memory of its own), so its address is read
+        # from a slot that `place` fills; LLVM turns the slot into a register
+        base = e.builder.load(slot, typ=PTR)
+        table = Table(base, dtype, length, self._offset(length), len(self._slots))
+        e.scopes += inner
+        self._slots.append(slot)
+        self._tables.append(table)
+        return table
+
+    def fill(self, table: Table, value: Value) -> Table:
+        """Give every entry the same value."""
+        count(self.e, table.length, lambda i: self.write(table, i, value))
+        return self.versions.made(table)
+
+    def copy(self, source: Table, target: Table) -> None:
+        """Copy every entry."""
+        count(self.e, source.length, lambda i: self.write(target, i, self.read(source, i)))
+
+    def copied(self, table: Table, eqn: Any) -> Table:
+        """A table of its own that holds the same."""
+        self.versions.used(table, eqn)
+        target = self.make(table.length, table.dtype)
+        self.copy(table, target)
+        return self.versions.made(target)
+
+    def place(self, results: Sequence[Operand], outs: Sequence[ir.Value], group: ir.IRBuilder) -> ir.Value | None:
+        """Give every storage its memory: the output it becomes, or (rarely) memory of its own, enough for one group.
+
+        Args:
+            results: of the program.
+            outs: the memory of each.
+            group: stands where a group of lanes begins.
+
+        Returns:
+            What is to be freed in the end.
+        """
+        frame = self.e.scopes[0].builder
+        owners: dict[int, ir.Value] = {}
+        for result, out in zip(results, outs, strict=True):
+            if not isinstance(result, Table):
+                continue
+            if result.storage is not None and result.storage not in owners:
+                owners[result.storage] = out
+            else:
+                self.copy(result, self.table(out, result.dtype, result.length, shared=False))
+        for storage, out in owners.items():
+            frame.store(out, self._slots[storage])
+        rest = [number for number in range(len(self._slots)) if number not in owners]
+        return self._allocate(rest, group) if rest else None
+
+    def _allocate(self, storages: Sequence[int], group: ir.IRBuilder) -> ir.Value:
+        e, frame = self.e, self.e.scopes[0].builder
+        size, offsets = ir.Constant(I64, 0), []
+        for number in storages:
+            offsets.append(size)
+            # 8 bytes an entry hold every type, and no length of a table that exists makes this overflow
+            size = frame.add(size, frame.mul(self._tables[number].length.ir, ir.Constant(I64, 8 * max(1, e.width))))
+        # a size of 0 might be answered with null
+        memory = frame.call(e.intrinsic("malloc", PTR, [I64]), [frame.add(size, ir.Constant(I64, 8))])
+        refused, granted = e.block("refused"), e.block("granted")
+        frame.cbranch(frame.icmp_unsigned("==", memory, ir.Constant(PTR, None)), refused, granted)
+        ir.IRBuilder(refused).ret(ir.Constant(I32, OUT_OF_MEMORY))
+        frame.position_at_end(granted)
+        for number, offset in zip(storages, offsets, strict=True):
+            table = self._tables[number]
+            # entries are numbered by lane, as in an output, so that both kinds of storage are one
+            before = group.neg(group.mul(self.start, table.length.ir))
+            base = group.gep(memory, [offset], source_etype=ir.IntType(8))
+            group.store(group.gep(base, [before], source_etype=memory_type(table.dtype)), self._slots[number])
+        return memory
+
+    def free(self, memory: ir.Value) -> None:
+        """Give back what `place` allocated."""
+        self.e.scopes[0].builder.call(self.e.intrinsic("free", ir.VoidType(), [PTR]), [memory])
