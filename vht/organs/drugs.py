@@ -23,17 +23,16 @@ class OralDrug1(Organ):
     either (flip-flop): `ka` and `CL`/`V` exchanged, and `V` multiplied by their ratio, give the same curve with the same
     `CL`. The defaults take absorption to be the faster.
 
-    Defaults and priors are rounded from the population fit of theophylline in Pinheiro and Bates (2000), for 70 kg. Bounds
-    hold for drugs in general, from newborns to drugs that tissue binds.
+    Defaults and priors are rounded from the population fit of theophylline in Pinheiro and Bates (2000), for 70 kg.
     """
 
     time: ClassVar[str] = "h"
     citation: ClassVar[str] = "gabrielsson2016"
 
     ka: Scalar = param(
-        1.5, "1/h", "absorption rate", bounds=(0.01, 50.0), prior=LogNormal(1.5, 0.6), source="pinheiro2000"
+        1.5, "1/h", "absorption rate", bounds=(0.05, 20.0), prior=LogNormal(1.5, 0.6), source="pinheiro2000"
     )
-    CL: Scalar = param(2.8, "L/h", "clearance", bounds=(0.001, 500.0), prior=LogNormal(2.8, 0.3), source="pinheiro2000")
+    CL: Scalar = param(2.8, "L/h", "clearance", bounds=(0.1, 50.0), prior=LogNormal(2.8, 0.3), source="pinheiro2000")
     V: Scalar = param(
         32.0, "L", "volume of distribution", bounds=(0.1, 20000.0), prior=LogNormal(32.0, 0.2), source="pinheiro2000"
     )
