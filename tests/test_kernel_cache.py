@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -66,6 +67,57 @@ def test_a_damaged_entry_is_compiled_again(folder, monkeypatch, damage):
     assert compiled(program, X) is False
     forget(monkeypatch)
     assert compiled(program, X) is True
+
+
+def test_an_entry_under_the_key_of_another_is_compiled_again(folder, monkeypatch):
+    """Two files changed places (a copy gone wrong, a hostile neighbour): neither is ever loaded as the other."""
+
+    def other(x):
+        return jnp.where(x > 0.5, x + 3.0, x * 2.0)
+
+    assert [compiled(program, X), compiled(other, X)] == [False, False]
+    first, second = folder.glob("*.o")
+    a, b = first.read_bytes(), second.read_bytes()
+    first.write_bytes(b)
+    second.write_bytes(a)
+    assert cache.load(first.stem) is None
+    forget(monkeypatch)
+    assert [compiled(program, X), compiled(other, X)] == [False, False]
+    forget(monkeypatch)
+    assert [compiled(program, X), compiled(other, X)] == [True, True]
+
+
+def test_an_entry_that_cannot_be_loaded_is_compiled_again(folder, monkeypatch):
+    """Sound by its digest, but another function or no machine code at all."""
+    compiled(program, X)
+    (path,) = folder.glob("*.o")
+    for code in (cpu.compile_object("define i64 @one() { ret i64 1 }"), b"no machine code"):
+        cache.store(path.stem, code)
+        assert cache.load(path.stem) == code
+        forget(monkeypatch)
+        assert compiled(program, X) is False
+    forget(monkeypatch)
+    assert compiled(program, X) is True
+
+
+def test_what_dead_writers_left_is_removed(folder):
+    folder.mkdir()
+    old, new = folder / ".new-old", folder / ".new-new"
+    for path in (old, new):
+        path.write_bytes(bytes(10))
+    os.utime(old, (1e9, 1e9))
+    cache.store("key", b"code")
+    assert not old.exists() and new.exists()
+
+
+@pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), ValueError("embedded null byte")])
+@pytest.mark.parametrize("name", ["mkdir", "read_bytes"])
+def test_a_folder_that_cannot_be_used_costs_no_result(folder, monkeypatch, name, error):
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(pathlib.Path, name, refuse)
+    assert compiled(program, X) is False
 
 
 def test_a_cache_that_cannot_be_written_costs_no_result(tmp_path, monkeypatch):

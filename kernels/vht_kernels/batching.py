@@ -15,22 +15,35 @@ import jax
 import jax.ffi
 import jax.numpy as jnp
 import numpy as np
-from jax.core import ShapedArray
+from jax.core import ShapedArray, Tracer
 from jax.extend import core as jex
 from jax.interpreters import ad, batching, mlir
 
 from vht_kernels import cache, cpu
-from vht_kernels.errors import LoweringError
+from vht_kernels.arguments import (
+    HELD,
+    arrays,
+    check_arrays,
+    check_in_axes,
+    check_width,
+    is_held,
+    jax_settings,
+    lane_axes,
+    shared_leaves,
+    static_kinds,
+)
+from vht_kernels.errors import LoweringError, unsupported
 from vht_kernels.fingerprint import fingerprint
 from vht_kernels.handler import handler_ir
 from vht_kernels.lower import Argument, check, lower
 from vht_kernels.uniform import inner_jaxprs
 
 _PROGRAMS_KEPT = 256
-_SHARED = object()
 
 lanes_p = jex.Primitive("lanes")
 lanes_p.multiple_results = True
+derivative_p = jex.Primitive("lanes_derivative")  # stands where the derivative of a kernel would, and refuses to be run
+derivative_p.multiple_results = True
 
 _KERNELS: dict[str, Kernel] = {}
 _NUMBERS = itertools.count()
@@ -62,6 +75,17 @@ class Program:
         return _compile(self)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Traced:
+    """What tracing a function for arguments of some types gives."""
+
+    program: Program
+    out_tree: Any
+    captured: tuple[
+        jax.Array, ...
+    ]  # values the function holds from outside: inputs of the program, before the arguments
+
+
 @dataclasses.dataclass(frozen=True)
 class Report:
     """How a call of a `lanes` function was compiled."""
@@ -84,8 +108,9 @@ def lanes(
         fn: of pytrees whose leaves are scalars, or tables (rank-1 arrays, used only through `read`, `length`, `full_like`
             and `write`). It may use elementwise JAX, `lax.while_loop`, `cond`, `fori_loop` and `scan`, nested `jit` and
             `custom_jvp`.
-        in_axes: 0 or None for each argument, or a pytree prefix of them, as in `jax.vmap`; None is shared by all lanes.
-        width: lanes a step; by default as many as fit one vector register of this processor.
+        in_axes: 0 or None for each positional argument, or a pytree prefix of them, as in `jax.vmap`; None is shared by all
+            lanes. Keyword arguments are each lane's own.
+        width: lanes a step, from 1 to 1024; by default as many as fit one vector register of this processor.
         reciprocals: let a loop divide by what it does not change through the reciprocal, taken once before the loop:
             several times faster than a division, and within 1.5 units in the last place of the quotient instead of 0.5.
 
@@ -95,75 +120,49 @@ def lanes(
 
     Raises:
         LoweringError: on the first call, when `fn` does something that lanes cannot; names it and the source line.
-        ValueError: if no argument has a lane axis, or their lengths differ.
+        ValueError: for a wrong `width` or `in_axes`; on a call, if no argument has a lane axis, or their lengths differ.
     """
-    programs: collections.OrderedDict[Any, tuple[Program, Any]] = collections.OrderedDict()
+    check_width(width)
+    check_in_axes(in_axes)
+    memo: dict[Any, Traced] = {}
+
+    def prepare(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, list[jax.Array]]:
+        flat, tree = jax.tree.flatten((args, kwargs))
+        flat = arrays(flat)
+        shared = shared_leaves(in_axes, args, kwargs) if in_axes != 0 else [False] * len(flat)
+        check_arrays(flat, shared, args, kwargs)
+        key = (
+            *(tree, static_kinds(tree), jax_settings()),
+            *((x.shape[lane_axes(s) :], x.dtype, x.weak_type) for x, s in zip(flat, shared, strict=True)),
+        )
+        try:
+            found = memo.get(key)
+        except TypeError:  # a static part that cannot be hashed
+            return _trace(fn, tree, flat, shared, width, reciprocals), flat
+        if found is None:
+            found = _trace(fn, tree, flat, shared, width, reciprocals)
+            # what belongs to a trace around this call is gone after it, and the program with it
+            if not any(isinstance(c, Tracer) for c in found.captured):
+                with _LOCK:
+                    memo[key] = found
+                    if len(memo) > _PROGRAMS_KEPT:
+                        del memo[next(iter(memo))]
+        return found, flat
 
     @functools.wraps(fn)
-    def batched(*args: Any) -> Any:
-        flat, tree = jax.tree.flatten(args)
-        flat = [jnp.asarray(x) for x in flat]
-        shared = _shared(in_axes, args, tree)
-        _check_axes(flat, shared)
-        key = (
-            tree,
-            tuple(shared),
-            tuple((x.shape[_lane_axes(s) :], x.dtype.name) for x, s in zip(flat, shared, strict=True)),
-        )
-        found = programs.get(key)
-        consts: Sequence[Any] = ()
-        if found is None:
-            program, out_tree, consts = _trace(fn, tree, flat, shared, width, reciprocals)
-            if not consts:  # captured values may belong to an outer trace: such a program is used once
-                programs[key] = (program, out_tree)
-                if len(programs) > _PROGRAMS_KEPT:
-                    programs.popitem(last=False)
-        else:
-            program, out_tree = found
-        results = lanes_p.bind(*consts, *flat, program=program)
-        return jax.tree.unflatten(out_tree, results)
+    def batched(*args: Any, **kwargs: Any) -> Any:
+        traced, flat = prepare(args, kwargs)
+        results = lanes_p.bind(*traced.captured, *flat, program=traced.program)
+        return jax.tree.unflatten(traced.out_tree, results)
 
-    def report(*args: Any) -> Report:
+    def report(*args: Any, **kwargs: Any) -> Report:
         """How the kernel for these arguments was compiled (compiles it if need be)."""
-        flat, tree = jax.tree.flatten(args)
-        flat = [jnp.asarray(x) for x in flat]
-        program, _, _ = _trace(fn, tree, flat, _shared(in_axes, args, tree), width, reciprocals)
+        program = prepare(args, kwargs)[0].program
         kernel = program.kernel
         return Report(_count(program.closed.jaxpr), program.width, kernel.seconds, kernel.from_disk)
 
     batched.report = report  # type: ignore[attr-defined]
     return batched
-
-
-def _lane_axes(shared: bool) -> int:
-    return 0 if shared else 1
-
-
-def _shared(in_axes: Any, args: tuple[Any, ...], tree: Any) -> list[bool]:
-    prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
-    # None would be an empty subtree: give it a name of its own before broadcasting
-    marked = jax.tree.map(lambda axis: _SHARED if axis is None else axis, prefix, is_leaf=lambda axis: axis is None)
-    leaves = jax.tree.leaves(jax.tree.broadcast(marked, args))
-    if len(leaves) != tree.num_leaves or any(axis != 0 and axis is not _SHARED for axis in leaves):
-        raise ValueError(f"`in_axes` must hold 0 or None for each argument, but got {in_axes}.")
-    return [axis is _SHARED for axis in leaves]
-
-
-def _check_axes(flat: Sequence[jax.Array], shared: Sequence[bool]) -> None:
-    counts = set()
-    for x, same in zip(flat, shared, strict=True):
-        rank = x.ndim - _lane_axes(same)
-        if rank < 0:
-            raise ValueError(
-                "An argument of lanes is a scalar without a lane axis; give it `in_axes` None to share it."
-            )
-        if rank > 1:
-            raise ValueError(f"A leaf is a scalar or a table (one axis) for each lane, but got shape {x.shape}.")
-        if not same:
-            counts.add(x.shape[0])
-    if len(counts) != 1:
-        found = ", ".join(map(str, sorted(counts))) or "none"
-        raise ValueError(f"The arguments must agree on the number of lanes, but got {found}.")
 
 
 def _trace(
@@ -173,36 +172,53 @@ def _trace(
     shared: Sequence[bool],
     width: int | None,
     reciprocals: bool,
-) -> tuple[Program, Any, Sequence[Any]]:
+) -> Traced:
     shapes = [
-        jax.ShapeDtypeStruct(x.shape[_lane_axes(s) :], x.dtype, weak_type=False)
+        jax.ShapeDtypeStruct(x.shape[lane_axes(s) :], x.dtype, weak_type=x.weak_type)
         for x, s in zip(flat, shared, strict=True)
     ]
     out_tree: Any = None
 
     def of_leaves(*leaves: Any) -> list[Any]:
         nonlocal out_tree
-        results, out_tree = jax.tree.flatten(fn(*jax.tree.unflatten(tree, leaves)))
+        args, kwargs = jax.tree.unflatten(tree, leaves)
+        results, out_tree = jax.tree.flatten(fn(*args, **kwargs))
         return [jnp.asarray(r) for r in results]
 
     closed = jax.make_jaxpr(of_leaves)(*shapes)
-    consts = closed.consts
+    captured = arrays(closed.consts)
     jaxpr = closed.jaxpr
-    if consts:
+    if captured:
         jaxpr = jaxpr.replace(
             constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars], debug_info=jaxpr.debug_info.with_unknown_names()
         )
-    for x in consts:
-        if jnp.ndim(x) > 1:
-            raise LoweringError(f"the function captures an array of shape {jnp.shape(x)}; pass it as a table instead")
-    arguments = [Argument(np.dtype(c.dtype), jnp.ndim(c) == 1, True) for c in consts]
+    for x in captured:
+        if x.ndim > 1:
+            raise LoweringError(f"the function captures an array of shape {x.shape}; pass it as a table instead")
+        if not is_held(x.dtype):
+            raise LoweringError(f"{HELD}, but the function captures {x.dtype}")
+    arguments = [Argument(np.dtype(x.dtype), x.ndim == 1, True) for x in captured]
     arguments += [Argument(np.dtype(x.dtype), len(x.shape) == 1, same) for x, same in zip(shapes, shared, strict=True)]
     check(jaxpr)
+    _check_types(jaxpr, set())
     if not jaxpr.outvars:
         raise ValueError("A function for lanes must return something.")
     name = getattr(fn, "__name__", "kernel")
     program = Program(jex.ClosedJaxpr(jaxpr, ()), tuple(arguments), width or _width(jaxpr), reciprocals, name)
-    return program, out_tree, consts
+    return Traced(program, out_tree, tuple(captured))
+
+
+def _check_types(jaxpr: jex.Jaxpr, seen: set[int]) -> None:
+    if id(jaxpr) in seen:
+        return
+    seen.add(id(jaxpr))
+    for eqn in jaxpr.eqns:
+        for inner in inner_jaxprs(eqn):
+            _check_types(inner, seen)
+        avals: list[Any] = [v.aval for v in eqn.outvars]
+        for aval in avals:
+            if not is_held(aval.dtype):
+                raise unsupported(eqn, f"{HELD}, but this gives {aval.dtype}")
 
 
 def _width(jaxpr: jex.Jaxpr) -> int:
@@ -242,13 +258,13 @@ def _compile(program: Program) -> Kernel:
         if found is not None:
             return found
         symbol = f"lanes_{key[:16]}"
-        code, address, from_disk = cache.load(key), 0, False
-        if code is not None:
-            address, from_disk = cpu.load_object(code, f"{symbol}.handler"), True
-        if not address:
+        address = _from_disk(key, f"{symbol}.handler")
+        from_disk = address is not None
+        if address is None:
             module = lower(program.closed, program.arguments, program.width, symbol, program.reciprocals)
             tables = [a.table for a in program.arguments]
-            handler = handler_ir(symbol, program.width, tables, len(program.closed.jaxpr.outvars), cpu.family())
+            outs = len(program.closed.jaxpr.outvars)
+            handler = handler_ir(symbol, program.width, tables, outs, cpu.family())
             code = cpu.compile_object(str(module), handler)
             cache.store(key, code)
             address = cpu.load_object(code, f"{symbol}.handler")
@@ -257,6 +273,16 @@ def _compile(program: Program) -> Kernel:
         kernel = Kernel(key, target, time.perf_counter() - begin, from_disk)
         _KERNELS[key] = kernel
         return kernel
+
+
+def _from_disk(key: str, function: str) -> int | None:
+    code = cache.load(key)
+    if code is None:
+        return None
+    try:
+        return cpu.load_object(code, function)
+    except ValueError:  # whatever it is, it is not this kernel
+        return None
 
 
 def _capsule(address: int) -> Any:
@@ -274,16 +300,18 @@ def _lane_count(avals: Sequence[Any], program: Program) -> int:
 
 def _abstract(*avals: Any, program: Program) -> list[Any]:
     count = _lane_count(avals, program)
-    return [ShapedArray((count, *v.aval.shape), v.aval.dtype) for v in program.closed.jaxpr.outvars]
+    outs: list[Any] = [v.aval for v in program.closed.jaxpr.outvars]
+    return [ShapedArray((count, *out.shape), out.dtype, weak_type=out.weak_type) for out in outs]
 
 
 def _batch(args: Sequence[Any], axes: Sequence[int | None], *, program: Program) -> tuple[list[Any], list[int]]:
     """A further mapped axis joins the lane axis: every lane of every element is a lane."""
     size = next(x.shape[a] for x, a in zip(args, axes, strict=True) if a is not None)
-    unmapped = [
-        x if a is None else jax.lax.index_in_dim(x, 0, a, keepdims=False) for x, a in zip(args, axes, strict=True)
-    ]
-    count = _lane_count(unmapped, program)
+    count = next(
+        x.shape[1 if axis == 0 else 0]
+        for x, axis, kind in zip(args, axes, program.arguments, strict=True)
+        if not kind.shared
+    )
     arguments, joined = [], []
     for x, axis, kind in zip(args, axes, program.arguments, strict=True):
         if axis is None and kind.shared:
@@ -310,10 +338,30 @@ def _lower_for_cpu(ctx: Any, *operands: Any, program: Program) -> Any:
     return rule(ctx, *operands)
 
 
-def _no_derivative(primals: Any, tangents: Any, *, program: Program) -> Any:
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, program: Program) -> tuple[list[Any], list[Any]]:
+    results = lanes_p.bind(*primals, program=program)
+    floats = [r for r in results if jnp.issubdtype(r.dtype, jnp.floating)]
+    used = [t for t in tangents if type(t) is not ad.Zero]
+    # whether the derivative is wanted shows later: reverse mode never asks for it behind a `stop_gradient`
+    given = iter(derivative_p.bind(*used, name=program.name, shapes=tuple((r.shape, r.dtype) for r in floats)))
+    outs = [
+        next(given) if jnp.issubdtype(r.dtype, jnp.floating) else ad.Zero(ShapedArray(r.shape, jax.dtypes.float0))
+        for r in results
+    ]
+    return results, outs
+
+
+def _no_derivative(*_: Any, name: str, **__: Any) -> Any:
     raise TypeError(
-        f"The kernel of `{program.name}` has no derivative of its own; wrap the function in `jax.custom_jvp` and give a rule."
+        f"The kernel of `{name}` has no derivative of its own; wrap the function in `jax.custom_jvp` and give a rule, "
+        "or put `jax.lax.stop_gradient` around its arguments."
     )
+
+
+def _batch_derivative(args: Sequence[Any], axes: Sequence[int | None], *, name: str, shapes: Any) -> Any:
+    size = next(x.shape[a] for x, a in zip(args, axes, strict=True) if a is not None)
+    outs = derivative_p.bind(*args, name=name, shapes=tuple(((size, *shape), dtype) for shape, dtype in shapes))
+    return outs, [0] * len(outs)
 
 
 def _run(*args: Any, program: Program) -> list[Any]:
@@ -329,4 +377,9 @@ lanes_p.def_impl(_run)
 lanes_p.def_abstract_eval(_abstract)
 batching.primitive_batchers[lanes_p] = _batch
 mlir.register_lowering(lanes_p, _lower_for_cpu, platform="cpu")
-ad.primitive_jvps[lanes_p] = _no_derivative
+ad.primitive_jvps[lanes_p] = _jvp
+derivative_p.def_impl(_no_derivative)
+derivative_p.def_abstract_eval(lambda *_, name, shapes: [ShapedArray(shape, dtype) for shape, dtype in shapes])
+batching.primitive_batchers[derivative_p] = _batch_derivative
+ad.primitive_transposes[derivative_p] = _no_derivative
+mlir.register_lowering(derivative_p, _no_derivative)

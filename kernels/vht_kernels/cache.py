@@ -1,8 +1,9 @@
 """Compiled kernels on disk, so that the next process does not compile them again.
 
-One file a kernel: a SHA-256 digest, then the object file. A file is written beside its place and renamed, so two processes
-that write at once leave one whole file; a file whose digest is wrong counts as absent and is written again. A cache that
-cannot be written to (read-only, full) costs time, never a result.
+One file a kernel: a SHA-256 digest of its key and the object file, then the object file. A file is written beside its place
+and renamed, so two processes that write at once leave one whole file; a file whose digest is wrong (damaged, or put under
+the key of another) counts as absent and is written again. A cache that cannot be written to (read-only, full) costs time,
+never a result.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import os
 import pathlib
 import sys
 import tempfile
+import time
 
 _DIGEST_BYTES = 32
 _LIMIT_BYTES = 1 << 30
+_ABANDONED_SECONDS = 3600  # a file is written in less than a second: one this old has lost its writer
 
 
 def directory() -> pathlib.Path:
@@ -35,12 +38,12 @@ def load(key: str) -> bytes | None:
         path = _path(key)
         content = path.read_bytes()
         digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        if hashlib.sha256(code).digest() != digest:
+        if _digest(key, code) != digest:
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # the last use decides what is kept when the folder grows too large
         return code
-    except (OSError, RuntimeError):  # RuntimeError: no home folder
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: no home folder; ValueError: a name that cannot be one
         return None
 
 
@@ -52,15 +55,19 @@ def store(key: str, code: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(code).digest() + code)
+                file.write(_digest(key, code) + code)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
         _shrink(path.parent)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return
+
+
+def _digest(key: str, code: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\0" + code).digest()
 
 
 def _path(key: str) -> pathlib.Path:
@@ -68,7 +75,11 @@ def _path(key: str) -> pathlib.Path:
 
 
 def _shrink(folder: pathlib.Path) -> None:
-    """Drop the kernels not used for longest once they take more than a gigabyte together."""
+    """Drop the kernels not used for longest once they take more than a gigabyte together, and what dead writers left."""
+    for path in folder.glob(".new-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
     kept = []
     for path in folder.glob("*.o"):
         with contextlib.suppress(OSError):  # another process may drop it first

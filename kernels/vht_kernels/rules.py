@@ -9,6 +9,7 @@ with the reciprocal of a divisor that does not change within the loop: within 1.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -189,14 +190,12 @@ def _extremum(name: str, ordered: str) -> None:
             and not isinstance(y.ir.type, ir.VectorType)
             and y.ir.constant == y.ir.constant
         ):
-            # against a number one unordered comparison is enough: a NaN in x compares true and is kept
-            return e.op(name, [x, y], x.dtype, lambda b, p, q: b.select(b.fcmp_unordered(ordered, p, q), p, q))
-
-        def both(b: ir.IRBuilder, p: ir.Value, q: ir.Value) -> ir.Value:
-            keep = b.or_(b.fcmp_ordered(ordered, p, q), b.fcmp_unordered("uno", p, p))
-            return b.select(keep, p, q)
-
-        return e.op(name, [x, y], x.dtype, both)
+            # against a number one unordered comparison is enough: a NaN in x compares true and is kept, and 0 counts as
+            # greater than -0
+            yields = y.ir.constant == 0 and (math.copysign(1.0, y.ir.constant) < 0) == (name == "max")
+            sign = f"{ordered}=" if yields else ordered
+            return e.op(name, [x, y], x.dtype, lambda b, p, q: b.select(b.fcmp_unordered(sign, p, q), p, q))
+        return e.op(name, [x, y], x.dtype, lambda b, p, q: call_intrinsic(b, f"{name}imum", p, q))
 
     RULES[name] = Rule(lower)
 
