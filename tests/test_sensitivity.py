@@ -23,6 +23,7 @@ from systems import (
 )
 
 from vht.errors import ModelError
+from vht.model import Organ, Scalar, Vars, param, port, state
 from vht.solve import Doses, Schedule, Signal, Tsit5, simulate, simulate_with_jacobian
 
 TIGHT = Tsit5(rtol=1e-9, atol=1e-11)
@@ -163,6 +164,47 @@ def test_two_values_at_one_time_are_a_jump_with_derivatives():
     fading = np.exp(-0.8 / 0.5) / 0.5
     found = jax.grad(solved)(jnp.array([0.0, 1.0, 1.0]))
     np.testing.assert_allclose(found[1:], [(2.0 - 3.0) * fading, (3.0 - 7.0) * fading], rtol=1e-7)
+
+
+class Gated(Organ):
+    """``x' = gate dose - k x``: how much of a dose arrives hangs on another input."""
+
+    k: Scalar = param(0.5, "1/h", "elimination rate")
+    time = "h"
+
+    class State(Vars):
+        x: Scalar = state(0.0, "mg", "amount in the body")
+
+    class In(Vars):
+        dose: Scalar = port("mg/h", "what is swallowed", kind="flow")
+        gate: Scalar = port("1", "share that is taken up")
+
+    def rates(self, t, x, u):
+        return self.State(x=u.gate * u.dose - self.k * x.x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_bolus_whose_effect_hangs_on_another_input(backend):
+    knots, times = jnp.array([0.0, 4.0]), jnp.array([0.5, 2.0, 3.0])
+
+    def solved(given):
+        when, amount, levels = given
+        schedule = Schedule(
+            doses={"dose": Doses(when[None], amount[None], jnp.zeros(1))}, signals={"gate": Signal(knots, levels)}
+        )
+        return simulate(Gated(), times, schedule=schedule, method=TIGHT, backend=backend).values["x"][0]
+
+    def exact(given):
+        when, amount, levels = given
+        gate = levels[0] + (levels[1] - levels[0]) * when / 4.0
+        return jnp.where(times > when, gate * amount * jnp.exp(-0.5 * (times - when)), 0.0)
+
+    given = (jnp.asarray(1.0), jnp.asarray(6.0), jnp.array([0.3, 0.9]))
+    np.testing.assert_allclose(solved(given), exact(given), rtol=1e-8)
+    for mine, theirs in zip(
+        jax.tree.leaves(jax.jacfwd(solved)(given)), jax.tree.leaves(jax.jacfwd(exact)(given)), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-7, atol=1e-9)
 
 
 def test_a_jacobian_takes_one_solve():

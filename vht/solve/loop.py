@@ -265,11 +265,11 @@ class _Solve:
             None if dot is None or dot.time is None else self.cast(read(dot.time, c.event)) for dot in self.twin.moved
         )
         entering = tuple({} if dot is None else entry(dot.amounts) for dot in self.twin.moved)
-        before, _ = self.inputs(c.inputs, c.event_time)
+        u, driven = self.inputs(c.inputs, c.event_time)
+        before = Line(u, c.inputs.line.slopes)
         after, _ = self.inputs(inputs, c.event_time)
-        y = self.augmented.jump(
-            self.cast(c.event_time), self.twin.parameters, c.y, before, after, entry(events.amounts), taus, entering
-        )
+        time, amounts = self.cast(c.event_time), entry(events.amounts)
+        y = self.augmented.jump(time, self.twin.parameters, c.y, before, after, amounts, taus, entering, driven)
         event = c.event + np.int32(1)
         return c._replace(y=y, inputs=inputs, event=event, event_time=self.event_time(event), fresh=jnp.array(True))
 

@@ -265,11 +265,12 @@ class Augmented:
         t: Scalar,
         p: Named,
         y: Values,
-        before: Named,
+        before: Line,
         after: Named,
         amounts: Named,
         tau: tuple[Scalar | None, ...],
-        moved: tuple[Named, ...],
+        entering: tuple[Named, ...],
+        driven: tuple[Named, ...],
     ) -> Values:
         """Everything after an event.
 
@@ -277,23 +278,27 @@ class Augmented:
             t: time of the event.
             p: parameters.
             y: states and sensitivities before it.
-            before: inputs before it.
+            before: inputs just before it, and their slopes there.
             after: inputs after it.
             amounts: by port, what enters at once.
             tau: by direction, how it moves the event's time.
-            moved: by direction, how it moves the amounts.
+            entering: by direction, how it moves the amounts.
+            driven: by direction, how it moves the inputs before the event, at the event's own time.
         """
         x, along = self.split(y)
-        x_after = self.system.jump(t, p, x, before, amounts) if amounts else x
+        u = before.values
+        x_after = self.system.jump(t, p, x, u, amounts) if amounts else x
         rows = list(x_after)
         moving = any(dot is not None for dot in tau)
-        f_before = self.system.rates(t, p, x, before) if moving else None
+        f_before = self.system.rates(t, p, x, u) if moving else None
         f_after = self.system.rates(t, p, x_after, after) if moving else None
-        for seed, s, dot, more in zip(self.seeds, along, tau, moved, strict=True):
+        for seed, s, dot, more, du in zip(self.seeds, along, tau, entering, driven, strict=True):
             if dot is not None and f_before is not None:
                 s = tuple(si + fi * dot for si, fi in zip(s, f_before, strict=True))
+                # what a dose does may hang on another input, which an event that moves meets at another height
+                du = dict(du) | {port: du.get(port, 0.0) + slope * dot for port, slope in before.slopes.items()}
             if amounts:
-                s = self._jump_tangent(seed, dot is not None)(t, p, x, before, amounts, s, dot, more)
+                s = self._jump_tangent(seed, dot is not None)(t, p, x, u, amounts, s, dot, more, du)
             if dot is not None and f_after is not None:
                 s = tuple(si - fi * dot for si, fi in zip(s, f_after, strict=True))
             rows += s
@@ -326,17 +331,26 @@ class Augmented:
 
         @jax.jit
         def tangent(
-            t: Scalar, p: Named, x: Values, u: Named, amounts: Named, s: Values, tau: Scalar | None, more: Named
+            t: Scalar,
+            p: Named,
+            x: Values,
+            u: Named,
+            amounts: Named,
+            s: Values,
+            tau: Scalar | None,
+            more: Named,
+            du: Named,
         ) -> Values:
             own = {} if name is None else {name: p[name]}
             clock = {"t": t} if timed else {}
             entering = {port: amounts[port] for port in more}
+            driven = {port: u[port] for port in du}
 
-            def g(x: Values, own: Named, clock: Named, entering: Named) -> Values:
-                return system.jump(clock.get("t", t), {**p, **own}, x, u, {**amounts, **entering})
+            def g(x: Values, own: Named, clock: Named, entering: Named, driven: Named) -> Values:
+                return system.jump(clock.get("t", t), {**p, **own}, x, {**u, **driven}, {**amounts, **entering})
 
-            dots = (s, jax.tree.map(jnp.ones_like, own), {"t": tau} if timed else {}, dict(more))
-            return jax.jvp(g, (x, own, clock, entering), dots)[1]
+            dots = (s, jax.tree.map(jnp.ones_like, own), {"t": tau} if timed else {}, dict(more), dict(du))
+            return jax.jvp(g, (x, own, clock, entering, driven), dots)[1]
 
         return tangent
 

@@ -190,11 +190,11 @@ class _Segments:
         inputs = _Inputs(Line(entry(events.values), entry(events.slopes)), moved, time)
         tau = tuple(None if m is None or m.time is None else m.time[row].astype(self.dtype) for m in self.twin.moved)
         entering = tuple({} if m is None else entry(m.amounts) for m in self.twin.moved)
-        before, _ = self.at(time, c.inputs)
+        u, driven = self.at(time, c.inputs)
+        before = Line(u, c.inputs.line.slopes)
         after, _ = self.at(time, inputs)
-        y = self.augmented.jump(
-            time.astype(self.dtype), self.twin.parameters, c.y, before, after, entry(events.amounts), tau, entering
-        )
+        clock, amounts = time.astype(self.dtype), entry(events.amounts)
+        y = self.augmented.jump(clock, self.twin.parameters, c.y, before, after, amounts, tau, entering, driven)
         return c._replace(y=y, inputs=inputs)
 
     def run(self) -> Solved:
