@@ -239,6 +239,26 @@ def choose_in_a_loop(table, x):
     return turns(table, x, body, (full_like(table, x),))
 
 
+@program
+def choose_after_a_loop_over_itself(table, x):
+    """Inside the branch the table gets memory of its own, which the other branch knows nothing of."""
+
+    def turn(t):
+        return lax.scan(lambda a, v: (write(a, TWO, v + read(a, TWO)), None), t, t)[0]
+
+    return lax.cond(x > 0.0, turn, lambda t: t, full_like(table, x))
+
+
+@program
+def choose_between_a_table_and_itself_in_a_loop(table, x):
+    def body(i, a, b):
+        a = lax.cond(i < 1.0 + x, lambda a, b: write(a, ONE, i), lambda a, b: b, a, b)
+        return a, lax.cond(x > 0.0, lambda a, b: a, lambda a, b: b, a, b)
+
+    t = full_like(table, x)
+    return turns(table, x, body, (t, t))
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_tables_keep_their_values(name, rng):
     agree(PROGRAMS[name], *inputs(rng))

@@ -13,7 +13,7 @@ from vht_kernels.emitter import Emitter, Value
 from vht_kernels.errors import unsupported
 from vht_kernels.loops import loop
 from vht_kernels.memory import Memory
-from vht_kernels.origins import carried, origins
+from vht_kernels.places import carried, carry_of, joined, places_of
 from vht_kernels.rules import select
 from vht_kernels.uniform import Uniform
 from vht_kernels.versions import Operand, Table
@@ -53,7 +53,8 @@ def lower_while(walk: Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
     def step(carry: Sequence[Operand]) -> list[Operand]:
         return walk.closed(body, [*body_consts, *carry])
 
-    return _loop(walk, eqn, args[:cut], start, walk.uniform.loop(eqn, _uniformity(args)), condition, step)
+    tables = _carried_tables(walk, eqn, args)
+    return _loop(walk, eqn, start, tables, walk.uniform.loop(eqn, _uniformity(args)), condition, step)
 
 
 def lower_scan(walk: Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
@@ -62,7 +63,7 @@ def lower_scan(walk: Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
     if len(eqn.outvars) > p["num_carry"]:
         raise unsupported(eqn, "its stacked results would be an array; write them into a table instead")
     cut = p["num_consts"] + p["num_carry"]
-    fixed, start, tables = args[: p["num_consts"]], args[p["num_consts"] : cut], args[cut:]
+    fixed, start, xs = args[: p["num_consts"]], args[p["num_consts"] : cut], args[cut:]
     trips = p["length"]
     first, end, by = (
         e.constant(number, COUNTER) for number in ((trips - 1, -1, -1) if p["reverse"] else (0, trips, 1))
@@ -77,7 +78,7 @@ def lower_scan(walk: Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
         counter = carry[0]
         assert isinstance(counter, Value)
         entries: list[Operand] = []
-        for table in tables:
+        for table in xs:
             assert isinstance(table, Table)
             walk.memory.versions.used(table, eqn)
             entries.append(walk.memory.read(table, counter))
@@ -85,20 +86,21 @@ def lower_scan(walk: Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
         return [e.op("add", [counter, by], COUNTER, lambda b, p, q: b.add(p, q)), *after]
 
     uniform = walk.uniform.loop(eqn, _uniformity(args))
-    return _loop(walk, eqn, [*fixed, *tables], [first, *start], [True, *uniform], condition, step)[1:]
+    tables = _carried_tables(walk, eqn, args)
+    return _loop(walk, eqn, [first, *start], tables, [True, *uniform], condition, step)[1:]
 
 
 def _loop(
     walk: Walk,
     eqn: Any,
-    fixed: Sequence[Operand],
     start: Sequence[Operand],
+    tables: Sequence[Table],
     uniform: Sequence[bool],
     condition: Callable[[Sequence[Operand]], Value],
     step: Callable[[Sequence[Operand]], list[Operand]],
 ) -> list[Operand]:
     versions = walk.memory.versions
-    turn, tables = versions.begin_loop(_carried_tables(walk, eqn, start, fixed), eqn)
+    turn, tables = versions.begin_loop(tables, eqn)
 
     def with_tables(values: Sequence[Value]) -> list[Operand]:
         numbers, held = iter(values), iter(tables)
@@ -120,19 +122,14 @@ def _loop(
     return with_tables(values)
 
 
-def _carried_tables(walk: Walk, eqn: Any, start: Sequence[Operand], fixed: Sequence[Operand]) -> list[Table]:
-    """The tables a loop begins with.
-
-    One gets memory of its own if after a turn it comes from elsewhere, or if the loop also sees its memory by another name.
-    """
-    stays = [i == source for i, source in enumerate(carried(eqn)) if eqn.outvars[i].aval.shape != ()]
-    seen = [v for v in fixed if isinstance(v, Table)]
-    found = []
-    for table, in_place in zip((v for v in start if isinstance(v, Table)), stays, strict=True):
-        alias = table.storage is not None and any(map(table.lies_in, seen))
-        found.append(table if in_place and not alias else walk.memory.copied(table, eqn))
-        seen.append(found[-1])
-    return found
+def _carried_tables(walk: Walk, eqn: Any, args: Sequence[Operand]) -> list[Table]:
+    """The tables a loop begins with, some of them in memory of their own."""
+    before, carry = places_of(args), carry_of(eqn)
+    return [
+        table if place is old else walk.memory.copied(table, eqn)
+        for table, old, place in zip(args[carry], before[carry], carried(eqn, before), strict=True)
+        if isinstance(table, Table)
+    ]
 
 
 def _carry_over(walk: Walk, eqn: Any, tables: Sequence[Table], after: Sequence[Table]) -> list[Table]:
@@ -157,23 +154,11 @@ def lower_cond(walk: Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
     """A branch is run if some lane takes it, unless running it costs less than finding that out."""
     which, operands, branches = args[0], args[1:], eqn.params["branches"]
     assert isinstance(which, Value)
-    in_place = _in_place(eqn, operands)
+    before = places_of(args)
+    in_place = [place is None or place in before for place in joined(eqn, before)]
     if all(in_place) and all(_is_cheap(b.jaxpr) for b in branches):
         return _choose_among(walk.e, which, [walk.closed(b, operands) for b in branches])
     return _branch_by_branch(walk, eqn, which, operands, in_place)
-
-
-def _in_place(eqn: Any, operands: Sequence[Operand]) -> list[bool]:
-    """For each result whether it needs no memory: a scalar, or a table that lies in one place whatever the branch."""
-    if all(v.aval.shape == () for v in eqn.outvars):
-        return [True] * len(eqn.outvars)
-    found = []
-    for variable, sources in zip(eqn.outvars, zip(*map(origins, eqn.params["branches"]), strict=True), strict=True):
-        tables = [operands[i] if i is not None else None for i in sources]
-        first = tables[0]
-        one = isinstance(first, Table) and all(isinstance(t, Table) and t.lies_in(first) for t in tables)
-        found.append(variable.aval.shape == () or one)
-    return found
 
 
 def _branch_by_branch(
