@@ -2,6 +2,7 @@
 
 from vht.calibrate.bands import Band, band
 from vht.calibrate.estimators import LevenbergMarquardt, calibrate
+from vht.calibrate.intervals import likelihood_roots, profile_intervals
 from vht.calibrate.noise import Additive, Combined, Proportional
 from vht.calibrate.problem import Free, Measurements, Observable, Problem
 from vht.calibrate.result import Calibration, Failure, Starts
@@ -23,4 +24,6 @@ __all__ = [
     "Starts",
     "band",
     "calibrate",
+    "likelihood_roots",
+    "profile_intervals",
 ]

@@ -134,7 +134,7 @@ def fit(task: Task, search: Search, *, singular: float = 1e-10, report: Callable
     lane_twin, lane_start = np.nonzero(sound & (status == CalibrationStatus.OK)[:, None])
 
     scale = layout.scale()
-    evaluate = _objective(task, scale, lane_twin)
+    evaluate = objective(task, scale, lane_twin)
     relative = np.array([t.relative for t in task.transforms], bool)
     skipped = twins * starts - lane_twin.size
     minimum = minimise(
@@ -233,7 +233,7 @@ def _countable(task: Task, count: np.ndarray, count_estimated: np.ndarray) -> np
     return status
 
 
-def _objective(task: Task, scale: np.ndarray, lane_twin: np.ndarray) -> Callable[[np.ndarray, np.ndarray], Evaluation]:
+def objective(task: Task, scale: np.ndarray, lane_twin: np.ndarray) -> Callable[[np.ndarray, np.ndarray], Evaluation]:
     """The objective on the search scale: likelihood and penalties, with their derivatives."""
 
     def evaluate(place: np.ndarray, lane: np.ndarray) -> Evaluation:

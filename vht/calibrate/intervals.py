@@ -1,0 +1,337 @@
+"""Intervals from the likelihood's profile: right also where the likelihood is no parabola.
+
+A t interval takes the objective for a parabola. Where the curve bends in a parameter, such an interval misses the truth more
+often than it says. A profile interval ends where the objective, minimised over all other parameters, has risen by as much as
+the level allows; it does not depend on the scale a parameter is searched on (Bates and Watts, Nonlinear Regression Analysis
+and Its Applications, 1988, section 6.1). Unknown errors are held at their estimates, and the rise that is allowed is that of
+Student's t, so that for a linear model these are its exact t intervals.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from vht.calibrate.fit import Predict, Task, objective
+from vht.calibrate.layout import Layout
+from vht.calibrate.levenberg import Minimum, Outcome, Search, minimise
+from vht.calibrate.problem import Problem
+from vht.calibrate.result import Calibration
+from vht.calibrate.solver import predictor
+from vht.calibrate.uncertainty import student_quantile
+from vht.errors import ModelError, nearest
+
+Progress = Callable[[int, int], None]
+
+SEARCH = Search(max_iterations=50, tolerance=1e-2, damping=1e-3, max_change=2.0)
+NEAR = 2e-3
+"""An end is found when the root there is this near the wanted one: then its level is right to four digits."""
+FAR = 20.0
+"""This many units of a relative search scale (log, logit) away, or standard errors of another, an interval is open."""
+ROUNDS = 25
+SLICE = 4096
+
+
+def likelihood_roots(
+    problem: Problem,
+    calibration: Calibration,
+    values: Float[np.ndarray, "twins chosen"],
+    *,
+    parameters: Sequence[str] | None = None,
+    backend: str = "auto",
+    predict: Predict | None = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "twins chosen"]:
+    """How far values of the parameters are from the estimates, as the likelihood sees it.
+
+    The signed root of the likelihood ratio: ``sqrt(2 (objective at the value - objective at the estimate))``, the objective
+    minimised over all other parameters, negative below the estimate. For a linear model it is the t statistic. A value lies in
+    the profile interval of a level if its root is within Student's t quantile of that level.
+
+    Args:
+        problem: the problem that was calibrated.
+        calibration: its result.
+        values: one for each twin and parameter, natural scale.
+        parameters: names of the free parameters that the columns hold; all by default.
+        backend: of the solver.
+        predict: predicts the measurements instead of the solver, as in a calibration from a closed form.
+        progress: called as ``progress(done, total)`` in twins.
+
+    Returns:
+        The roots; NaN where there is no estimate, where the parameter is held at a bound, where the value is outside its
+        transform's domain, or where the model cannot be solved.
+
+    Raises:
+        ModelError: an unknown parameter.
+    """
+    chosen = _indices(calibration, parameters)
+    roots = np.full((len(calibration), chosen.size), np.nan)
+    for some, profiles in _slices(problem, calibration, chosen, predict or predictor(problem, backend), progress):
+        wanted = np.asarray(values, np.float64)[some]
+        places = np.full(wanted.shape, np.nan)
+        for column, k in enumerate(chosen):
+            inside = problem.transforms[k].contains(wanted[:, column])
+            places[inside, column] = problem.transforms[k].forward(wanted[inside, column])
+        place = places[profiles.twin, profiles.column]
+        sound = np.flatnonzero(np.isfinite(place))
+        found = profiles.at(place[sound], profiles.path(place)[sound], sound)
+        roots[some[profiles.twin[sound]], profiles.column[sound]] = found.root * np.sign(
+            place[sound] - profiles.centre[sound]
+        )
+    return roots
+
+
+def profile_intervals(
+    problem: Problem,
+    calibration: Calibration,
+    *,
+    level: float = 0.95,
+    parameters: Sequence[str] | None = None,
+    backend: str = "auto",
+    predict: Predict | None = None,
+    progress: Progress | None = None,
+) -> tuple[Float[np.ndarray, "twins chosen"], Float[np.ndarray, "twins chosen"]]:
+    """Profile-likelihood intervals of the estimates.
+
+    Every end of every interval is a lane of its own. This takes some ten to thirty times as long as the calibration did;
+    `Calibration.interval` is free, and as good where the likelihood is nearly a parabola on the transformed scale.
+
+    Args:
+        problem: the problem that was calibrated.
+        calibration: its result.
+        level: share of twins whose interval should hold the true value, in (0, 1).
+        parameters: names of free parameters; all by default.
+        backend: of the solver.
+        predict: predicts the measurements instead of the solver, as in a calibration from a closed form.
+        progress: called as ``progress(done, total)`` in twins.
+
+    Returns:
+        Lower and upper ends on the natural scale. NaN where there is no estimate, where the parameter is held at a bound,
+        or where no end was found; the transform's limit where the likelihood does not fall far enough before it.
+
+    Raises:
+        ValueError: `level` is not between 0 and 1.
+        ModelError: an unknown parameter.
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"`level` must lie between 0 and 1, but got {level}.")
+    chosen = _indices(calibration, parameters)
+    reach = student_quantile(level, calibration.degrees)
+    ends = np.full((2, len(calibration), chosen.size), np.nan)
+    for some, profiles in _slices(problem, calibration, chosen, predict or predictor(problem, backend), progress):
+        for row, side in enumerate((-1.0, 1.0)):
+            place = _ends(profiles, side, reach[some][profiles.twin, profiles.which])
+            for column, k in enumerate(chosen):
+                here = profiles.which == k
+                ends[row, some[profiles.twin[here]], column] = problem.transforms[k].inverse(place[here])
+    return ends[0], ends[1]
+
+
+def _indices(calibration: Calibration, parameters: Sequence[str] | None) -> Int[np.ndarray, " chosen"]:
+    names = calibration.parameters if parameters is None else tuple(parameters)
+    for name in names:
+        if name not in calibration.parameters:
+            raise ModelError(f"`{name}` is no free parameter.{nearest(name, calibration.parameters)}")
+    return np.array([calibration.parameters.index(name) for name in names], int)
+
+
+class _Found(NamedTuple):
+    """The profile at one value of each lane's parameter.
+
+    Attributes:
+        root: unsigned; NaN where the model could not be solved.
+        place: where the others ended.
+        slope: of the objective along the profile.
+        drag: how the others follow the parameter.
+    """
+
+    root: Float[np.ndarray, " lanes"]
+    place: Float[np.ndarray, "lanes parameters"]
+    slope: Float[np.ndarray, " lanes"]
+    drag: Float[np.ndarray, "lanes parameters"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Profiles:
+    """The profiles of a slice of twins, a lane for each twin and chosen parameter.
+
+    Attributes:
+        evaluate: the objective, all errors known.
+        estimate: of each lane's twin, on the search scale.
+        covariance: likewise.
+        lowest: the objective's minimum of each lane's twin.
+        lower, upper: limits of the search scale.
+        relative: which parameters have a relative scale.
+        twin: of each lane, in the slice.
+        which: its parameter.
+        column: that parameter's place among the chosen.
+    """
+
+    evaluate: Any
+    estimate: Float[np.ndarray, "lanes parameters"]
+    covariance: Float[np.ndarray, "lanes parameters parameters"]
+    lowest: Float[np.ndarray, " lanes"]
+    lower: Float[np.ndarray, "lanes parameters"]
+    upper: Float[np.ndarray, "lanes parameters"]
+    relative: Bool[np.ndarray, " parameters"]
+    twin: Int[np.ndarray, " lanes"]
+    which: Int[np.ndarray, " lanes"]
+    column: Int[np.ndarray, " lanes"]
+
+    @property
+    def lanes(self) -> Int[np.ndarray, " lanes"]:
+        return np.arange(self.twin.size)
+
+    @property
+    def centre(self) -> Float[np.ndarray, " lanes"]:
+        """The parameter's estimate."""
+        return self.estimate[self.lanes, self.which]
+
+    @property
+    def spread(self) -> Float[np.ndarray, " lanes"]:
+        """Its standard error."""
+        return np.sqrt(self.covariance[self.lanes, self.which, self.which])
+
+    def limit(self, side: float) -> Float[np.ndarray, " lanes"]:
+        """Its limit on one side."""
+        return (self.upper if side > 0 else self.lower)[self.lanes, self.which]
+
+    def path(self, value: Float[np.ndarray, " lanes"]) -> Float[np.ndarray, "lanes parameters"]:
+        """Where the others should be when the parameter has a value, by the covariance."""
+        along = self.covariance[self.lanes, :, self.which] / np.maximum(self.spread**2, np.finfo(float).tiny)[:, None]
+        return self.estimate + (value - self.centre)[:, None] * along
+
+    def at(
+        self,
+        value: Float[np.ndarray, " some"],
+        start: Float[np.ndarray, "some parameters"],
+        some: Int[np.ndarray, " some"],
+    ) -> _Found:
+        """The profile of some lanes at a value each, searched from a place each."""
+        k, rows = self.which[some], np.arange(some.size)
+        lower, upper = self.lower[some].copy(), self.upper[some].copy()
+        lower[rows, k] = upper[rows, k] = value
+        minimum = minimise(
+            lambda place, lane: self.evaluate(place, self.twin[some[lane]]), start, lower, upper, self.relative, SEARCH
+        )
+        solved = np.isin(minimum.outcome, (Outcome.CONVERGED, Outcome.STALLED))
+        rise = np.maximum(minimum.objective - self.lowest[some], 0.0)
+        root = np.where(solved, np.sqrt(2.0 * np.where(solved, rise, 0.0)), np.nan)
+        return _Found(root, minimum.place, minimum.gradient[rows, k], _drag(minimum, k))
+
+
+def _drag(minimum: Minimum, k: np.ndarray) -> np.ndarray:
+    rows = np.arange(k.size)
+    scale = np.sqrt(np.maximum(np.einsum("bkk->bk", minimum.hessian), np.finfo(float).tiny))
+    scaled = minimum.hessian / scale[:, :, None] / scale[:, None, :]
+    apart = minimum.held.copy()
+    apart[rows, k] = True
+    others = np.where(apart[:, :, None] | apart[:, None, :], np.eye(k.size and scale.shape[1]), scaled)
+    column = np.where(apart, 0.0, scaled[rows, :, k])
+    drag = -np.matmul(np.linalg.pinv(others, rcond=1e-13, hermitian=True), column[:, :, None])[:, :, 0]
+    drag[rows, k] = 1.0
+    return drag * scale[rows, k][:, None] / scale
+
+
+def _slices(
+    problem: Problem, calibration: Calibration, chosen: np.ndarray, predict: Predict, progress: Progress | None
+) -> Iterator[tuple[Int[np.ndarray, " some"], _Profiles]]:
+    """Twins with estimates, some at a time, with their profiles."""
+    layout = _with_known_errors(problem, calibration)
+    transforms = problem.transforms
+    good = np.flatnonzero(np.isfinite(calibration.search_estimate).all(axis=1))
+    for first in range(0, good.size, SLICE):
+        some = good[first : first + SLICE]
+        task = Task(
+            predict=lambda natural, lane, some=some: predict(natural, some[lane]),
+            layout=layout.take(some),
+            noises=[observable.noise for observable in problem.observables.values()],
+            transforms=transforms,
+            priors=problem.priors,
+            starts=calibration.estimate[some][:, None],
+        )
+        evaluate = objective(task, task.layout.scale(), np.arange(some.size))
+        box = [t.box(calibration.estimate[some, k]) for k, t in enumerate(transforms)]
+        lower, upper = (np.stack([b[side] for b in box], axis=1) for side in (0, 1))
+        free = ~calibration.at_bound[some][:, chosen]
+        twin, column = np.nonzero(free)
+        yield (
+            some,
+            _Profiles(
+                evaluate=evaluate,
+                estimate=calibration.search_estimate[some][twin],
+                covariance=calibration.search_covariance[some][twin],
+                lowest=evaluate(calibration.search_estimate[some], np.arange(some.size)).objective[twin],
+                lower=lower[twin],
+                upper=upper[twin],
+                relative=np.array([t.relative for t in transforms], bool),
+                twin=twin,
+                which=chosen[column],
+                column=column,
+            ),
+        )
+        if progress is not None:
+            progress(int(first + some.size), int(good.size))
+
+
+def _with_known_errors(problem: Problem, calibration: Calibration) -> Layout:
+    """The measurements, each with the standard deviation that the calibration found for it."""
+    layout = problem.layout
+    everyone = np.arange(layout.twins)[:, None]
+    curve = np.zeros(layout.value.shape)
+    curve[layout.used] = calibration.fitted[layout.row[layout.used]]
+    additive, proportional = (
+        np.nan_to_num(part[everyone, layout.observable]) for part in (calibration.sd, calibration.fraction)
+    )
+    estimated = np.hypot(additive, proportional * curve)
+    return dataclasses.replace(layout, sd=np.where(np.isnan(layout.sd), estimated, layout.sd))
+
+
+def _ends(profiles: _Profiles, side: float, reach: Float[np.ndarray, " lanes"]) -> Float[np.ndarray, " lanes"]:
+    """Where each lane's root has grown to `reach` on one side, on the search scale; NaN where that is not found.
+
+    Newton steps on the root, which is nearly a straight line, kept between the farthest value that is too near and the
+    nearest that is too far (or where the model cannot be solved).
+    """
+    centre, limit, spread = profiles.centre, profiles.limit(side), profiles.spread
+    errors = np.sqrt(np.einsum("bkk->bk", profiles.covariance))
+    inside, outside = centre.copy(), np.full(limit.shape, side * np.inf)
+    anchor = profiles.estimate.copy()  # where the others were at the farthest value inside
+    value = centre + side * reach * spread
+    value = side * np.minimum(side * value, side * limit)
+    place = profiles.path(value)
+    far = np.where(profiles.relative[profiles.which], FAR, FAR * spread)
+    result = np.full(limit.shape, np.nan)
+    active = profiles.lanes
+    for _ in range(ROUNDS):
+        found = profiles.at(value[active], place[active], active)
+        now, root, wanted = value[active], found.root, reach[active]
+        near = np.abs(root - wanted) <= NEAR
+        short = root < wanted
+        opened = short & ~near & ((side * now >= side * limit[active]) | (side * (now - centre[active]) > far[active]))
+        result[active[near]] = now[near]
+        result[active[opened]] = limit[active[opened]]
+        inside[active[short]], anchor[active[short]] = now[short], found.place[short]
+        outside[active[~short]] = now[~short]
+
+        least, most = inside[active], outside[active]
+        uphill = side * found.slope > 0
+        newton = now + side * (wanted - root) * root / np.where(uphill, np.abs(found.slope), 1.0)
+        leap = np.maximum(3.0 * spread[active], np.abs(now - centre[active]))
+        newton = side * np.minimum(side * newton, side * now + leap)
+        between = uphill & (side * newton > side * least) & (side * newton < side * most)
+        halfway = np.where(np.isfinite(most), 0.5 * (least + most), now + side * leap)
+        value[active] = following = side * np.minimum(side * np.where(between, newton, halfway), side * limit[active])
+        # where the profile is straight, the others follow it; where it is not, they start from where they were last
+        follow = (following - now)[:, None] * found.drag
+        straight = short & (np.abs(follow) <= 2.0 * errors[active]).all(axis=1)
+        place[active] = np.where(straight[:, None], found.place + follow, anchor[active])
+        lost = np.abs(most - least) <= 1e-9 * spread[active]
+        active = active[~(near | opened | lost)]
+        if active.size == 0:
+            break
+    return result
