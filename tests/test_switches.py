@@ -41,6 +41,12 @@ def looped(x):
         (lambda p, x: x - jnp.floor(x), 2.1, 2.9, 3.1),
         (lambda p, x: x - jnp.ceil(x), 2.1, 2.9, 3.1),
         (lambda p, x: jnp.sign(x - p), 2.1, 2.9, 0.1),
+        (lambda p, x: jnp.mod(x, p), 2.1, 2.9, 3.1),
+        (lambda p, x: jax.lax.rem(x, 1.1 * p), 2.3, 3.2, 3.4),
+        (lambda p, x: x - x.astype(jnp.int32).astype(x.dtype), 2.1, 2.9, 3.1),
+        (lambda p, x: jax.lax.cond(p > 0.0, lambda: jnp.maximum(x, 1.0), lambda: jnp.floor(x)), 2.1, 3.1, 0.5),
+        (lambda p, x: jax.lax.cond(p < 0.0, lambda: jnp.maximum(x, 1.0), lambda: jnp.floor(x)), 2.1, 2.9, 3.1),
+        (lambda p, x: jax.lax.cond(x > 9.0, lambda: x, lambda: nested(x - p)), 2.1, 8.9, 0.5),
         (lambda p, x: nested(x - p), 2.0, 7.0, 0.5),
         (lambda p, x: looped(ramp(x - p)), 2.0, 7.0, 0.5),
     ],
@@ -57,6 +63,8 @@ def test_every_kind_of_switch(function, here, same, other):
 def test_smooth_functions_and_parameters_alone_switch_nothing():
     assert switches(lambda p, x: jnp.exp(-p * x) * jnp.sin(x) + looped(x), jnp.asarray(1.0), jnp.asarray(2.0)) == ()
     assert switches(lambda p, x: jnp.maximum(p, 0.5) * x, jnp.asarray(1.0), jnp.asarray(2.0)) == ()
+    branches = (lambda p, x: jnp.maximum(p, 0.5) * x), (lambda p, x: p * x)
+    assert switches(lambda p, x: jax.lax.cond(p > 0.0, *branches, p, x), jnp.asarray(1.0), jnp.asarray(2.0)) == ()
     # whole numbers do not move smoothly anyway
     assert switches(lambda p, n: jnp.maximum(n, 3), jnp.asarray(1.0), jnp.asarray(2)) == ()
 

@@ -16,6 +16,7 @@ from jax.extend import core as jex
 
 _COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
 _ROUNDINGS = ("floor", "ceil", "round", "sign")
+Known = tuple[Any, bool]  # a value, and whether it moves
 
 
 def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax.Array, ...]:
@@ -27,8 +28,8 @@ def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax
         moving: the others.
 
     Returns:
-        Scalars. As long as all of them keep their values, the function is smooth along a path of its arguments. Loops
-        inside the function are not looked into.
+        Scalars. As long as all of them keep their values, the function is smooth along a path of its arguments. Branches
+        of `cond` and `switch` are looked into, loops are not.
     """
     closed = jax.make_jaxpr(function)(fixed, moving)
     still = [False] * len(jax.tree.leaves(fixed))
@@ -38,13 +39,13 @@ def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax
     return tuple(found)
 
 
-def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], found: list[Any]) -> Any:
+def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], found: list[Any]) -> list[Known]:
     """Evaluate a jaxpr, note what switches; returns its values and which of them move."""
     jaxpr = closed.jaxpr
-    env: dict[Any, tuple[Any, bool]] = dict(zip(jaxpr.constvars, ((c, False) for c in closed.consts), strict=True))
+    env: dict[Any, Known] = dict(zip(jaxpr.constvars, ((c, False) for c in closed.consts), strict=True))
     env.update(zip(jaxpr.invars, zip(args, moves, strict=True), strict=True))
 
-    def known(atom: Any) -> tuple[Any, bool]:
+    def known(atom: Any) -> Known:
         return (atom.val, False) if isinstance(atom, jex.Literal) else env[atom]
 
     for eqn in jaxpr.eqns:
@@ -54,6 +55,8 @@ def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], f
             inner = jex.ClosedJaxpr(inner, ())
         if inner is not None and eqn.primitive.name != "scan":
             outs = _walk(inner, values, moving, found)
+        elif eqn.primitive.name == "cond" and any(moving):
+            outs = _choose(eqn.params["branches"], values, moving, found)
         else:
             out = eqn.primitive.bind(*values, **eqn.params)
             outs = [(o, any(moving)) for o in (out if eqn.primitive.multiple_results else [out])]
@@ -63,7 +66,34 @@ def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], f
     return [known(v) for v in jaxpr.outvars]
 
 
-def _note(name: str, values: Sequence[Any], outs: Sequence[tuple[Any, bool]], found: list[Any]) -> None:
+def _choose(
+    branches: Sequence[jex.ClosedJaxpr], values: Sequence[Any], moving: Sequence[bool], found: list[Any]
+) -> list[Known]:
+    """The branch taken, and what switches inside it; what would switch in the others is 0."""
+
+    def walk(branch: jex.ClosedJaxpr, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        inside: list[Any] = []
+        outs = _walk(branch, args, moving[1:], inside)
+        return [value for value, _ in outs], inside
+
+    index, *args = values
+    shapes = [jax.eval_shape(lambda *args, b=branch: walk(b, args), *args)[1] for branch in branches]
+
+    def filled(number: int) -> Callable[..., tuple[list[Any], list[Any]]]:
+        def take(*args: Any) -> tuple[list[Any], list[Any]]:
+            outs, inside = walk(branches[number], args)
+            rows = [[jnp.zeros(s.shape, s.dtype) for s in shape] for shape in shapes]
+            rows[number] = inside
+            return outs, [value for row in rows for value in row]
+
+        return take
+
+    outs, inside = lax.switch(index, [filled(i) for i in range(len(branches))], *args)
+    found.extend(inside)
+    return [(value, True) for value in outs]
+
+
+def _note(name: str, values: Sequence[Any], outs: Sequence[Known], found: list[Any]) -> None:
     if not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
         return
     if name in _COMPARISONS or name in _ROUNDINGS:
@@ -72,6 +102,11 @@ def _note(name: str, values: Sequence[Any], outs: Sequence[tuple[Any, bool]], fo
         found.append(lax.gt(*values))
     elif name == "abs":
         found.append(lax.lt(values[0], jnp.zeros_like(values[0])))
+    elif name == "rem":
+        # how often the divisor fits: a whole number, found without the rounding of the remainder
+        found.append(lax.round(lax.div(lax.sub(values[0], outs[0][0]), values[1])))
+    elif name == "convert_element_type" and not jnp.issubdtype(outs[0][0].dtype, jnp.floating):
+        found.append(outs[0][0])
     elif name == "clamp":
         low, value, high = values
         found.extend((lax.lt(value, low), lax.gt(value, high)))
