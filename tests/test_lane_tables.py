@@ -478,3 +478,20 @@ def test_calls_of_every_kind(rng):
         return [f(x, t) for f in (twice, thrice, *calls)]
 
     agree(fn, rng.normal(size=LANES), rng.normal(size=(LANES, 3)))
+
+
+def test_tables_captured_by_a_call(rng):
+    """JAX keeps what a jitted function captures inside its jaxpr."""
+    held, scale = jnp.array([1.5, jnp.nan, -jnp.inf, -0.0]), jnp.float64(2.5)
+    whole, none = jnp.array([1, -(2**31)], np.int32), jnp.zeros(0)
+
+    @jax.jit
+    def captured(x, i):
+        entries = read(held, i) * scale, read(whole, i), read(none, i) + x
+        return entries, lax.cond(x > 0.0, jax.jit(lambda: held), lambda: full_like(held, x)), held
+
+    def fn(x, i):
+        loop = lax.fori_loop(0, 3, lambda k, t: write(jax.jit(lambda: full_like(held, x))(), k, read(t, k)), held)
+        return captured(x, i), loop
+
+    agree(fn, rng.normal(size=LANES), np.arange(LANES, dtype=np.int32) - 3)

@@ -115,7 +115,7 @@ class _Walk:
 
     def jaxpr(self, jaxpr: jex.Jaxpr, inputs: Sequence[Operand]) -> list[Operand]:
         """Write a jaxpr's equations."""
-        env: dict[Any, Operand] = dict(zip(jaxpr.invars, inputs, strict=True))
+        env: dict[Any, Operand] = dict(zip([*jaxpr.constvars, *jaxpr.invars], inputs, strict=True))
 
         def value_of(atom: Any) -> Operand:
             if isinstance(atom, jex.Literal):
@@ -130,8 +130,12 @@ class _Walk:
 
     def closed(self, closed: jex.ClosedJaxpr, inputs: Sequence[Operand]) -> list[Operand]:
         """Write a jaxpr that brings its constants."""
-        constants = [self.e.constant(c, np.dtype(c.dtype)) for c in map(np.asarray, closed.consts)]
-        return self.jaxpr(closed.jaxpr, [*constants, *inputs])
+        return self.jaxpr(closed.jaxpr, [*(self._constant(np.asarray(c)) for c in closed.consts), *inputs])
+
+    def _constant(self, value: np.ndarray) -> Operand:
+        if value.ndim > 1:
+            raise LoweringError(f"the function captures an array of shape {value.shape}; pass it as a table instead")
+        return self.memory.constant_table(value) if value.ndim else self.e.constant(value, value.dtype)
 
     def _equation(self, eqn: Any, args: list[Operand]) -> Sequence[Operand]:
         structured = _STRUCTURED.get(eqn.primitive.name)

@@ -93,6 +93,20 @@ class Memory:
         """A table that is an input or an output."""
         return Table(base, dtype, length, None if shared else self._offset(length))
 
+    def constant_table(self, values: np.ndarray) -> Table:
+        """A table that is part of the program."""
+        e = self.e
+        element = ir.IntType(8 * element_size(values.dtype))
+        # as whole numbers: LLVM's text holds every bit pattern of those
+        bits = values.view(f"i{element_size(values.dtype)}").tolist()
+        ty = ir.ArrayType(element, len(bits))
+        memory = ir.GlobalVariable(e.module, ty, e.module.get_unique_name("table"))
+        memory.initializer = ir.Constant(ty, bits)
+        memory.linkage = "internal"
+        memory.global_constant = True
+        memory.type = PTR  # llvmlite remembers what it points to, and compares that
+        return Table(memory, values.dtype, e.constant(len(bits), INDEX), None)
+
     def _offset(self, length: Value) -> Value:
         return self.e.op("mul", [self.lane, length], INDEX, lambda b, p, q: b.mul(p, q))
 

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from jax.extend import core as jex
 
 from vht_kernels.uniform import nested_jaxpr
@@ -34,8 +35,12 @@ def places_of(operands: Sequence[Operand]) -> list[Place | None]:
     ]
 
 
+def _closed(closed: jex.ClosedJaxpr, inputs: Places) -> list[Place | None]:
+    return _jaxpr(closed.jaxpr, [*(Place(False) if np.ndim(c) else None for c in closed.consts), *inputs])
+
+
 def _jaxpr(jaxpr: jex.Jaxpr, inputs: Places) -> list[Place | None]:
-    env = dict(zip(jaxpr.invars, inputs, strict=True))
+    env = dict(zip([*jaxpr.constvars, *jaxpr.invars], inputs, strict=True))
     for eqn in jaxpr.eqns:
         if any(map(_is_table, eqn.outvars)):
             args = [None if isinstance(v, jex.Literal) else env.get(v) for v in eqn.invars]
@@ -55,12 +60,12 @@ def _equation(eqn: Any, args: Places) -> Places:
             return joined(eqn, args)
     inner = nested_jaxpr(eqn)
     assert inner is not None  # nothing else gives a table
-    return _jaxpr(inner.jaxpr, [*[None] * len(inner.consts), *args])
+    return _closed(inner, args)
 
 
 def joined(eqn: Any, args: Places) -> list[Place | None]:
     """Where the results of a cond lie: where they lie in every branch, or in memory of their own."""
-    branches = [_jaxpr(b.jaxpr, [*[None] * len(b.consts), *args[1:]]) for b in eqn.params["branches"]]
+    branches = [_closed(b, args[1:]) for b in eqn.params["branches"]]
     return [
         None if not _is_table(variable) else found[0] if all(p is found[0] for p in found) else Place()
         for variable, *found in zip(eqn.outvars, *branches, strict=True)
@@ -87,9 +92,9 @@ def carried(eqn: Any, args: Places) -> list[Place | None]:
         places.append(aside() if place is not None and place.writable and place in seen else place)
         seen.add(place)
     body = eqn.params["body_jaxpr" if eqn.primitive.name == "while" else "jaxpr"]
-    inputs = [*[None] * len(body.consts), *before[eqn.params.get("cond_nconsts", 0) :]]
+    fixed = before[eqn.params.get("cond_nconsts", 0) :]
     while True:
-        turned = _jaxpr(body.jaxpr, [*inputs, *places, *[None] * len(after)])
+        turned = _closed(body, [*fixed, *places, *[None] * len(after)])
         moved = [old is not new and old not in own for old, new in zip(places, turned, strict=False)]
         if not any(moved):
             return places

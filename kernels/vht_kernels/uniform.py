@@ -59,7 +59,7 @@ class Uniform:
         found = self._known.get(key)
         if found is not None:
             return found[1]
-        env: dict[Any, bool] = dict(zip(jaxpr.invars, inputs, strict=True))
+        env: dict[Any, bool] = dict(zip([*jaxpr.constvars, *jaxpr.invars], inputs, strict=True))
 
         def known(atom: Any) -> bool:
             return True if isinstance(atom, jex.Literal) else env[atom]
@@ -110,7 +110,7 @@ class Uniform:
             turns = test is None or self._closed(test, [*args[:of_test], *carry])[0]
             after = [turns and a and b for a, b in zip(carry, out, strict=False)]
             # a table that is not the same as before may be a copy, which belongs to one lane
-            befores = body.jaxpr.invars[len(body.consts) + first - of_test :]
+            befores = body.jaxpr.invars[first - of_test :]
             for i, (old, new) in enumerate(zip(befores, body.jaxpr.outvars, strict=False)):
                 if new.aval.shape != () and new is not old:
                     after[i] = False
