@@ -99,7 +99,7 @@ class Calibration:
     lsoda: int = 8
     cvode: int = 64
     starts: int = 5
-    rivals: int = 64
+    rivals: int = 128
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def _enough_steps(bench: Bench, goal: Row, method: simd.Method) -> int:
 
 
 def _targets(rows: dict[str, Row]) -> list[Target]:
-    lanes, other, fastest = rows["lanes float64"], rows["diffrax float64"], rows["diffrax threads float64"]
+    lanes, other = rows["lanes float64"], rows["diffrax float64"]
 
     def slower(dtype: Precision) -> float | None:
         if f"c++ tsit5 {dtype}" not in rows:
@@ -238,11 +238,6 @@ def _targets(rows: dict[str, Row]) -> list[Target]:
     compiled = rows.get("c++ tsit5 float64")
     return [
         Target("twins/s of lanes over diffrax vmap, float64", 50.0, lanes.rate / other.rate, at_least=True, unit="x"),
-        Target(
-            *("twins/s of lanes over diffrax vmap on threads, float64", 50.0, lanes.rate / fastest.rate),
-            at_least=True,
-            unit="x",
-        ),
         Target("time of lanes over C++, same fixed steps of Tsit5, float64", 2.0, slower("float64"), unit="x"),
         Target("time of lanes over C++, same fixed steps of Tsit5, float32", 2.0, slower("float32"), unit="x"),
         Target(
