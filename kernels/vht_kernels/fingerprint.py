@@ -66,7 +66,7 @@ class _Walk:
             aval = variable.aval
             return f"{name(variable)}:{aval.dtype}{'*' if len(aval.shape) == 1 else aval.shape}"
 
-        lines = [" ".join(map(typed, jaxpr.invars))]
+        lines = [" ".join(map(typed, [*jaxpr.constvars, *jaxpr.invars]))]
         for eqn in jaxpr.eqns:
             outs = " ".join(map(typed, eqn.outvars))
             lines.append(f"{outs}={eqn.primitive.name}[{self._params(eqn)}]{' '.join(map(name, eqn.invars))}")

@@ -132,10 +132,6 @@ for _primitive, _meaning in ((read_p, _read), (length_p, _length), (full_like_p,
     _define(_primitive, _meaning)
 
 
-def _tangent(tangent: Any, like: Array) -> Array:
-    return jnp.zeros_like(like) if type(tangent) is ad.Zero else tangent
-
-
 def _zero(value: Array) -> Any:
     floating = jnp.issubdtype(value.dtype, jnp.inexact)
     return ad.Zero(ShapedArray(value.shape, value.dtype if floating else jax.dtypes.float0))
@@ -165,7 +161,11 @@ def _write_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array
     value = write_p.bind(table, index, entry)
     if type(tangents[0]) is ad.Zero and type(tangents[2]) is ad.Zero:
         return value, _zero(value)
-    return value, write_p.bind(_tangent(tangents[0], table), index, _tangent(tangents[2], entry))
+    zero = jnp.zeros_like(entry)
+    table_dot, _, entry_dot = (None if type(t) is ad.Zero else t for t in tangents)
+    if table_dot is None:
+        table_dot = full_like_p.bind(table, zero)
+    return value, write_p.bind(table_dot, index, zero if entry_dot is None else entry_dot)
 
 
 ad.primitive_jvps[read_p] = _read_jvp
