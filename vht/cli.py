@@ -6,14 +6,13 @@ import contextlib
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 # Only typer up here: what a command needs it imports itself, so that `vht --help` answers at once.
 if TYPE_CHECKING:
     from vht.report.console import Console
-    from vht.report.runs import Run
 
 OK, INTERNAL, BAD_INPUT, NO_TWIN, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -82,15 +81,7 @@ def calibrate(
     Writes estimates (CSV, Parquet), fitted curves with their 95 % band (Zarr), figures (PNG) and settings.json.
     """
     with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
-        from vht.cohort.load import load_study
-        from vht.cohort.store import check_output, new_result
-        from vht.report.runs import run_calibration
-
-        check_output(out, overwrite=overwrite)
-        loaded = load_study(study, "calibrate")
-        with new_result(out, overwrite=overwrite) as folder:
-            run = run_calibration(loaded, folder, console, figures=figures)
-        _finish(run, out, console)
+        _run("calibrate", study, out, console, overwrite=overwrite, figures=figures)
 
 
 @app.command(epilog="Example: vht simulate circulation/study.toml --out result")
@@ -108,15 +99,7 @@ def simulate(
     Writes trajectories (Zarr), the twins with their parameters (CSV, Parquet), a figure (PNG) and settings.json.
     """
     with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
-        from vht.cohort.load import load_study
-        from vht.cohort.store import check_output, new_result
-        from vht.report.runs import run_simulation
-
-        check_output(out, overwrite=overwrite)
-        loaded = load_study(study, "simulate")
-        with new_result(out, overwrite=overwrite) as folder:
-            run = run_simulation(loaded, folder, console, figures=figures)
-        _finish(run, out, console)
+        _run("simulate", study, out, console, overwrite=overwrite, figures=figures)
 
 
 @app.command(epilog="Example: vht models oral_drug")
@@ -175,7 +158,24 @@ def demo(
             console.result(run_demo(out, console, overwrite=overwrite))
 
 
-def _finish(run: Run, out: pathlib.Path, console: Console) -> None:
+def _run(
+    verb: Literal["calibrate", "simulate"],
+    study: pathlib.Path,
+    out: pathlib.Path,
+    console: Console,
+    *,
+    overwrite: bool,
+    figures: bool | None,
+) -> None:
+    from vht.cohort.load import load_study
+    from vht.cohort.store import check_output, new_result
+    from vht.report.runs import run_calibration, run_simulation
+
+    check_output(out, overwrite=overwrite)
+    loaded = load_study(study, verb)
+    with new_result(out, overwrite=overwrite) as folder:
+        compute = run_calibration if verb == "calibrate" else run_simulation
+        run = compute(loaded, folder, console, figures=figures)
     console.show(f"Results in [bold]{out}[/]")
     console.result({**run.document, "out": str(out), "figures": run.files})
     if not run.success:
