@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fractions
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +47,31 @@ def test_the_calling_threads_own_arithmetic_stays_as_it_was():
     kernel = lanes(lambda x: -x)
     plain = jax.jit(lambda x: lax.optimization_barrier(-x) * 0.5)(x)
     np.testing.assert_array_equal(jax.jit(lambda x: lax.optimization_barrier(kernel(x)) * 0.5)(x), plain)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_reciprocals_over_the_whole_range(rng, dtype):
+    """Units in the last place as `lanes` promises them, the quotient found in whole-number arithmetic."""
+    info = np.finfo(dtype)
+    ends = [info.maxexp - 1, info.maxexp - 2, info.maxexp - 3, 0, info.minexp, info.minexp - 1]
+    y = np.concatenate([np.ldexp(rng.uniform(1.01, 1.99, 60), e) for e in ends]).astype(dtype)
+    quotient = np.ldexp(rng.uniform(1.0, 2.0, y.size), rng.integers(-4, 0, y.size)).astype(dtype)
+    x = quotient * y
+
+    def fn(x, y):
+        return lax.fori_loop(0, 1, lambda i, c: c / y, x)
+
+    found = np.asarray(lanes(fn, reciprocals=True)(x, y))
+    error = []
+    for a, b, q in zip(x, y, found, strict=True):
+        exact = fractions.Fraction(float(a)) / fractions.Fraction(float(b))
+        error.append(
+            float(abs(fractions.Fraction(float(q)) - exact) / fractions.Fraction(float(np.spacing(dtype(exact)))))
+        )
+    error = np.array(error).reshape(len(ends), -1).max(1)
+    assert error[:2].max() <= 4.5 and error[2:].max() <= 1.5, error
+    none = np.ldexp(dtype(1), info.minexp - 2).astype(dtype)
+    assert lanes(fn, reciprocals=True)(np.array([none]), np.array([none]))[0] == np.inf
 
 
 # ------------------------------------------------------------------------------------------- constants, large programs

@@ -85,9 +85,11 @@ def atan2(m: Maths, y: Lane, x: Lane) -> Lane:
     none = height.equals(0.0) & width.equals(0.0)
     both = height.equals(INFINITY) & width.equals(INFINITY)
     height, width = m.select(both, 1.0, height), m.select(none | both, 1.0, width)
-    # keep the sum of the two finite
+    # keep the sum of the two finite, and subnormal numbers out of the comparisons
     large = (height > 2.0**100) | (width > 2.0**100)
-    height, width = m.select(large, height * 0.0625, height), m.select(large, width * 0.0625, width)
+    small = (height < 2.0**-60) & (width < 2.0**-60)
+    scale = m.select(large, 0.0625, m.select(small, 2.0**96, 1.0))
+    height, width = height * scale, width * scale
     angle = _angle(m, height, width)
     high, low = QUARTER_PI[m.bits]
     behind = m.to_bits(x) < 0
