@@ -408,7 +408,7 @@ def directions(dtype, n):
     random = np.random.default_rng(3)
     y = np.concatenate([log_uniform(random, dtype, n), log_uniform(random, dtype, n)])
     x = np.concatenate([log_uniform(random, dtype, n), (y[n:] * random.uniform(-4, 4, n)).astype(dtype)])
-    tiny = (random.integers(1, 2000, (2, n)) * float(np.finfo(dtype).smallest_subnormal)).astype(dtype)
+    tiny = (random.integers(1, 40, (2, n)) * float(np.finfo(dtype).smallest_subnormal)).astype(dtype)
     y, x = np.concatenate([y, tiny[0]]), np.concatenate([x, tiny[1]])
     keep = np.isfinite(x) & (x != 0) & (y != 0)
     return y[keep], x[keep]
