@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -400,7 +401,8 @@ class _Solve:
             log_error=jnp.zeros((), self.dtype),
             y=y,
             k1=tuple(jnp.zeros_like(v) for v in y),
-            switches=tuple(jnp.zeros_like(v) for v in self.switches(twin.start, y, inputs)),
+            # their types alone: what a backend cannot compile is found in the rates, where it has its line
+            switches=tuple(jnp.zeros(v.shape, v.dtype) for v in jax.eval_shape(self.switches, twin.start, y, inputs)),
             fresh=jnp.array(True),
             inputs=inputs,
             event=first_event,
@@ -408,7 +410,7 @@ class _Solve:
             saved=saved,
             steps=zero,
             rejected=zero,
-            status=zero,
+            status=jnp.where(_all_finite(y), np.int32(Status.OK), np.int32(Status.NON_FINITE)),
         )
         c = lax.while_loop(
             lambda c: (c.status == np.int32(Status.OK)) & (c.saved.index < twin.saves),

@@ -152,7 +152,6 @@ def _columns(
     events, per_twin = _over_twins(event_list, axes, schedule, lags, start)
     event_axes = 0 if per_twin else None
     moved = _moved(plan, schedule, lags, start, axes, directions, seeds)
-    sizes = [_size(given, direction) for direction in directions]
 
     number = functools.partial(jax.tree.map, lambda leaf: leaf.astype(dtype))
     finite = jnp.isfinite(given.times)
@@ -161,11 +160,14 @@ def _columns(
     missing = jnp.isposinf(given.times)
     saves = jnp.where(jnp.any(~finite & ~missing, axis=-1), np.int32(given.times.shape[-1]), saves)
     times = given.times.astype(np.float64)
+    # nor are times out of order, which nobody can refuse inside a transformation
+    begin, _ = _over_twins(_unless_late, (_axis(start, 0), _axis(times, 1)), start, times)
     end = jnp.max(jnp.where(missing, -jnp.inf, times), axis=-1, initial=-np.inf)
+    sizes = [_size(given, direction, end - start) for direction in directions]
     twin = Twin(
         parameters=number(given.parameters),
         initial=number(given.initial),
-        start=start,
+        start=begin,
         times=times,
         saves=saves,
         end=end,
@@ -181,7 +183,7 @@ def _columns(
     axes_of: dict[str, Any] = dict(  # noqa: C408
         parameters=scalar(twin.parameters),
         initial=scalar(twin.initial),
-        start=_axis(start, 0),
+        start=_axis(begin, 0),
         times=_axis(times, 1),
         saves=_axis(saves, 0),
         end=_axis(end, 0),
@@ -199,6 +201,11 @@ def _columns(
         twin = twin._replace(start=jnp.broadcast_to(twin.start, (plan.twins,)))
         layout = layout._replace(start=0)
     return twin, layout
+
+
+def _unless_late(start: Array, times: Array) -> Array:
+    """A twin's start, NaN if its times decrease or lie before it."""
+    return jnp.where(jnp.any(times[1:] < times[:-1]) | jnp.any(times[:1] < start), jnp.nan, start)
 
 
 def _moved(
@@ -239,8 +246,11 @@ def _numbers(tables: Any, dtype: np.dtype, keep: tuple[str, ...]) -> Any:
     return tables._replace(**changed)
 
 
-def _size(given: Given, direction: Direction | None) -> Array:
-    """The size of what a direction moves, 1 where that is 0: scales the tolerance of its sensitivity."""
+def _size(given: Given, direction: Direction | None, span: Array) -> Array:
+    """The size of what a direction moves, 1 where that is 0: scales the tolerance of its sensitivity.
+
+    A time's is the length of the solve, since where its clock has its zero says nothing.
+    """
     if direction is None:
         return jnp.ones(())
     match direction.kind:
@@ -249,9 +259,9 @@ def _size(given: Given, direction: Direction | None) -> Array:
         case "initial":
             value = given.initial[direction.name]
         case "start":
-            value = given.start
+            value = span
         case _:
-            value = _table(given.schedule, direction)[..., direction.index]
+            value = span if direction.field == "time" else _table(given.schedule, direction)[..., direction.index]
     size = jnp.abs(value)
     return jnp.where((size > 0.0) & (size < jnp.inf), size, 1.0)
 

@@ -12,17 +12,33 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Int, Shaped
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 Interpolation = Literal["linear", "hold"]
 
 
+def listed(values: Any) -> Any:
+    """A list with a transformation's numbers in it becomes one of its arrays; all else stays."""
+    inside = isinstance(values, list | tuple) and any(isinstance(v, Tracer) for v in jax.tree.leaves(values))
+    return jnp.asarray(values) if inside else values
+
+
 def _as_array(values: Any) -> Any:
     """Lists become arrays; whatever else a transformation puts in a leaf's place stays."""
-    return np.asarray(values, np.float64) if isinstance(values, list | tuple) else values
+    values = listed(values)
+    if not isinstance(values, list | tuple):
+        return values
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"A table holds numbers, in rows of one length (+inf among the times fills up short ones), but got {values!r}."
+        ) from error
 
 
 class Doses(eqx.Module):
@@ -34,7 +50,8 @@ class Doses(eqx.Module):
     Attributes:
         time: when each dose is given, ``[doses]`` for all twins alike or ``[twins, doses]``; +inf fills up short rows.
         amount: how much, same shape.
-        duration: over how long, same shape; 0 is a bolus. None means that every dose is a bolus.
+        duration: over how long, same shape; 0 is a bolus. None means that every dose is a bolus. The derivative with
+            respect to a duration of 0 is given as 0: ask for it at a small positive one.
     """
 
     time: Shaped[ArrayLike, "... _doses"] = eqx.field(converter=_as_array)
@@ -113,13 +130,16 @@ def event_list(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: 
     signals = {port: _sorted_signal(signal) for port, signal in schedule.signals.items()}
     # Streams: what can happen, kind by kind. Stable sorting keeps this order among events at one time.
     streams: dict[tuple[str, str], Float[Array, " n"]] = {}
+    lasting: dict[str, Float[Array, " n"]] = {}
     for port, signal in signals.items():
         streams["signal", port] = jnp.asarray(signal.time)
     for port, doses in schedule.doses.items():
         streams["dose", port] = arrivals[port]
         if doses.duration is not None:
-            duration = jnp.asarray(doses.duration)
-            streams["end", port] = jnp.where(duration > 0.0, arrivals[port] + duration, jnp.inf)
+            end = arrivals[port] + jnp.asarray(doses.duration)
+            # as the clock sees it, rounded: so that rate times length is the amount, far from time 0 as well
+            lasting[port] = jnp.where(arrivals[port] < jnp.inf, end - arrivals[port], 0.0)
+            streams["end", port] = jnp.where(_infused(lasting[port]), end, jnp.inf)
     if not streams:
         return None
     times = jnp.concatenate(list(streams.values()))
@@ -138,10 +158,9 @@ def event_list(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: 
         amount = jnp.asarray(doses.amount)
         bolus = amount
         if doses.duration is not None:
-            duration = jnp.asarray(doses.duration)
-            infused = duration > 0.0
+            infused = _infused(lasting[port])
             bolus = jnp.where(infused, 0.0, amount)
-            rate = jnp.where(infused, amount / jnp.where(infused, duration, 1.0), 0.0)
+            rate = jnp.where(infused, amount / jnp.where(infused, lasting[port], 1.0), 0.0)
             begins = _entries(rate, source["dose", port], mine["dose", port])
             ends = _entries(rate, source["end", port], mine["end", port])
             running = _entries(infused, source["dose", port], mine["dose", port]).astype(np.int32)
@@ -161,6 +180,11 @@ def event_list(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: 
         if signal.interpolation == "linear":
             slopes[port], start_slopes[port] = slope, start_slope
     return Events(first, time, amounts, values, slopes, start_values, start_slopes)
+
+
+def _infused(lasting: Float[Array, " n"]) -> Bool[Array, " n"]:
+    """Which doses are infusions: NaN is one as well, so that the twin fails."""
+    return ~(lasting <= 0.0)
 
 
 def _sorted_signal(signal: Signal) -> Signal:
