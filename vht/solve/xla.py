@@ -104,10 +104,10 @@ class _Segments:
             controller, first = diffrax.ConstantStepSize(), self.twin.step.astype(clock)
         else:
             floor = FLOOR_ULPS * jnp.finfo(clock).eps * jnp.maximum(abs(begin), abs(end))
-            settings = dict(self.method.controller) if isinstance(self.method, Diffrax) else {}
-            controller = diffrax.PIDController(
-                rtol=self.twin.rtol, atol=self.twin.atol, norm=self.norm, dtmin=floor, **settings
-            )
+            # below the floor a twin ends: taking steps of that size unchecked would pass for a result
+            settings: dict[str, Any] = {"norm": self.norm, "dtmin": floor, "force_dtmin": False}
+            settings |= self.method.controller if isinstance(self.method, Diffrax) else {}
+            controller = diffrax.PIDController(rtol=self.twin.rtol, atol=self.twin.atol, **settings)
             first = None
         solver = diffrax.Tsit5() if isinstance(self.method, Tsit5) or self.method.solver is None else self.method.solver
         with jax.numpy_dtype_promotion("standard"):
@@ -119,18 +119,24 @@ class _Segments:
                 first,
                 z,
                 (self.twin, c.inputs),
-                saveat=diffrax.SaveAt(ts=jnp.clip(self.times.astype(clock), begin, end), t1=True),
+                # apart: in one table the state where a solve failed would take the place of the next save
+                saveat=diffrax.SaveAt(
+                    subs=(
+                        diffrax.SubSaveAt(ts=jnp.clip(self.times.astype(clock), begin, end)),
+                        diffrax.SubSaveAt(t1=True),
+                    )
+                ),
                 stepsize_controller=controller,
                 max_steps=self.method.max_steps,
                 throw=False,
             )
         assert solution.ys is not None
-        count = self.times.shape[0]
-        rows = jax.vmap(lambda z: self.scaled(z, back=True))(tuple(v[:count] for v in solution.ys))
+        saved, last = solution.ys
+        rows = jax.vmap(lambda z: self.scaled(z, back=True))(saved)
         found = jax.vmap(lambda t, y: self.observe(t, y, c.inputs))(self.times, rows)
         solved = jnp.stack([jnp.isfinite(v) for v in rows]).all(axis=0)
         here = (self.times > c.t) & (self.times <= stop) & solved
-        y = self.scaled(tuple(v[count] for v in solution.ys), back=True)
+        y = self.scaled(tuple(v[0] for v in last), back=True)
         going = jnp.stack([jnp.isfinite(v) for v in y]).all()
         status = jnp.where(going, Status.OK, Status.NON_FINITE)
         for result, code in (
@@ -169,10 +175,11 @@ class _Segments:
     def advance(self, c: _State, stop: Scalar) -> _State:
         u, du = self.at(c.t, c.inputs)
         rates = self.augmented.flow(c.t.astype(self.dtype), self.twin.parameters, c.y, u, du)
-        finite = jnp.stack([jnp.isfinite(v) for v in (*rates, *c.y, stop.astype(self.dtype))]).all()
-        running = c.status == np.int32(Status.OK)
+        finite = jnp.stack([jnp.isfinite(v) for v in (*rates, *c.y, (stop - c.t).astype(self.dtype))]).all()
+        # a stop that is not a number is no reason to stay
+        running = (c.status == np.int32(Status.OK)) & ~(stop <= c.t)
         # what cannot go on stays where it is: a stretch of no length for diffrax, from states that it can hold
-        moving = running & finite & (stop > c.t)
+        moving = running & finite
         still = c._replace(y=tuple(jnp.where(moving, v, jnp.ones_like(v)) for v in c.y))
         done = self.smooth(still, jnp.where(moving, stop, c.t))
         c = jax.tree.map(lambda new, old: jnp.where(moving, new, old), done, c)
@@ -215,7 +222,9 @@ class _Segments:
         first = self.observe(twin.start, y, inputs)
         tables = jax.tree.map(lambda v: jnp.where(self.times <= twin.start, v, nothing), first)
         zero = jnp.zeros((), np.int32)
-        c = _State(twin.start, y, inputs, tables, zero, zero, zero)
+        possible = jnp.stack([jnp.isfinite(v) for v in y]).all()
+        status = jnp.where(possible, np.int32(Status.OK), np.int32(Status.NON_FINITE))
+        c = _State(twin.start, y, inputs, tables, status, zero, zero)
         segments = 1 if events is None else events.time.shape[0] + 1
         if segments == 1:
             c, _ = self.segment(c, zero)
