@@ -14,9 +14,9 @@ from jaxtyping import ArrayLike, Shaped
 
 from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
-from vht.solve.methods import Method, Tsit5
+from vht.solve.methods import Diffrax, Method, Tsit5
 from vht.solve.plan import Given, Plan, Results
-from vht.solve.schedule import Schedule
+from vht.solve.schedule import Doses, Schedule, Signal, listed
 from vht.solve.sensitivity import Direction
 from vht.solve.system import System, system_of
 from vht.solve.trajectory import Label, Settings, Trajectory
@@ -57,9 +57,11 @@ class Request:
         """Convert; what can be checked by name is checked here.
 
         Raises:
-            ModelError: unknown names.
-            ValueError: shapes that do not fit.
+            ModelError: unknown names; something that is no model.
+            TypeError: something that is no schedule, method, list of names, or columns by name.
+            ValueError: shapes that do not fit; what is not numbers.
         """
+        _check_kinds(model, twins, initial, schedule, observe, method)
         check_units(model)
         system = system_of(model)
         columns: Columns = {} if twins is None else twins.columns if isinstance(twins, Twins) else twins
@@ -82,11 +84,11 @@ class Request:
         own = {name: functools.reduce(getattr, name.split("."), model) for name in system.parameters}
         step = (method.first_step if method.step is None else method.step) if isinstance(method, Tsit5) else None
         given = Given(
-            parameters=_numbers({**own, **columns}),
-            initial=_numbers(dict(initial)),
-            start=_numbers(start),
-            times=_numbers(times),
-            schedule=_numbers(_plain(schedule)),
+            parameters={name: _numbers(f"parameters.{name}", value) for name, value in {**own, **columns}.items()},
+            initial={name: _numbers(f"initial.{name}", value) for name, value in initial.items()},
+            start=_numbers("start", start),
+            times=_numbers("times", times),
+            schedule=_tables(schedule),
             step=np.float64(0.0 if step is None else step),  # type: ignore[arg-type]
             rtol=np.float64(method.rtol),  # type: ignore[arg-type]
             atol=np.float64(method.atol),  # type: ignore[arg-type]
@@ -118,28 +120,14 @@ class Request:
                     f"Input `{name}` of `{type(self.model).__name__}` is a signal and needs values: give "
                     f'`schedule=Schedule(signals={{"{name}": Signal(...)}})`.'
                 )
-        times, start = self.given.times, self.given.start
-        if _concrete(times):
-            if np.isnan(times).any() or np.isneginf(times).any():
-                raise ValueError("`times` must be numbers (or +inf to fill up a row), but got NaN or -inf.")
-            with np.errstate(invalid="ignore"):
-                backwards = np.diff(times, axis=-1) < 0.0
-            if backwards.any():
-                at = np.argwhere(backwards)[0]
-                pair = times[(*at[:-1], slice(at[-1], at[-1] + 2))]
-                row = f" of twin {at[0]}" if times.ndim == 2 else ""
-                raise ValueError(f"`times` must not decrease, but got {pair[0]:g} before {pair[1]:g}{row}.")
-            if _concrete(start) and times.shape[-1] and (times[..., 0] < start).any():
-                early = times[..., 0].min()
-                raise ValueError(f"`times` must not lie before `start` ({np.max(start):g}), but got {early:g}.")
-        if _concrete(start) and not np.isfinite(start).all():
-            raise ValueError("`start` must be a finite number, but got NaN or infinity.")
-        for kind in ("doses", "signals"):
-            for name, table in getattr(schedule, kind).items():
-                if _concrete(table.time) and np.isnan(table.time).any():
-                    raise ValueError(
-                        f"Times of {kind} must be numbers (or +inf to fill up a row), but got NaN in `{name}`."
-                    )
+        _check_times(self.given.times, self.given.start)
+        for name, doses in schedule.doses.items():
+            _check_doses(name, doses)
+        for name, signal in schedule.signals.items():
+            if _concrete(signal.time) and np.isnan(signal.time).any():
+                raise ValueError(
+                    f"Times of signals must be numbers (or +inf to fill up a row), but got NaN in `{name}`."
+                )
 
     def direction(self, name: str) -> Direction:
         """The direction that a free quantity's name means: a parameter's, or ``initial.STATE``.
@@ -191,18 +179,99 @@ def _concrete(leaf: Any) -> bool:
     return not isinstance(leaf, Tracer)
 
 
-def _numbers(tree: Any) -> Any:
-    """Every leaf in float64, unless a transformation holds it; lists count as leaves."""
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf, np.float64) if _concrete(leaf) else leaf,
-        tree,
-        is_leaf=lambda node: isinstance(node, list | tuple) and not hasattr(node, "_fields"),
-    )
+def _check_kinds(model: Any, twins: Any, initial: Any, schedule: Any, observe: Any, method: Any) -> None:
+    """Refuse what is of another kind than asked for, before it fails somewhere inside."""
+    if isinstance(model, type):
+        raise ModelError(f"`model` must be a model, but got its class: write `{model.__name__}()`.")
+    if not isinstance(model, Organ):
+        raise ModelError(f"`model` must be a model (an instance of an `Organ`), but got {model!r:.100}.")
+    for name, columns in (("twins", twins), ("initial", initial)):
+        if not (columns is None or isinstance(columns, Twins | Mapping)):
+            raise TypeError(f"`{name}` must hold columns by name, but got {type(columns).__name__}.")
+    if not (schedule is None or isinstance(schedule, Schedule)):
+        raise TypeError(f"`schedule` must be a `Schedule`, but got {type(schedule).__name__}.")
+    if schedule is not None:
+        for kind, tables, wanted in (("doses", schedule.doses, Doses), ("signals", schedule.signals, Signal)):
+            for name, table in tables.items():
+                if not isinstance(table, wanted):
+                    raise TypeError(
+                        f"`{name}` among {kind} must be a `{wanted.__name__}`, but got {type(table).__name__}."
+                    )
+    if isinstance(observe, str):
+        raise TypeError(f'`observe` must be a list of names, but got a text: write `observe=["{observe}"]`.')
+    if not isinstance(method, Tsit5 | Diffrax):
+        raise TypeError(f"`method` must be a `Tsit5(...)` or `Diffrax(...)`, but got {method!r:.100}.")
 
 
-def _plain(schedule: Schedule) -> Schedule:
-    """The schedule with plain dictionaries, in order of their names."""
-    return Schedule(dict(sorted(schedule.doses.items())), dict(sorted(schedule.signals.items())))
+def _check_times(times: Any, start: Any) -> None:
+    if _concrete(start) and not np.isfinite(start).all():
+        raise ValueError("`start` must be a finite number, but got NaN or infinity.")
+    if not _concrete(times):
+        return
+    if times.shape[-1] == 0:
+        raise ValueError("`times` must hold at least one time, but got none.")
+    if np.isnan(times).any() or np.isneginf(times).any():
+        raise ValueError("`times` must be numbers (or +inf to fill up a row), but got NaN or -inf.")
+    with np.errstate(invalid="ignore"):
+        backwards = np.diff(times, axis=-1) < 0.0
+    if backwards.any():
+        at = np.argwhere(backwards)[0]
+        pair = times[(*at[:-1], slice(at[-1], at[-1] + 2))]
+        row = f" of twin {at[0]}" if times.ndim == 2 else ""
+        raise ValueError(f"`times` must not decrease, but got {pair[0]:.10g} before {pair[1]:.10g}{row}.")
+    early = _concrete(start) and np.atleast_1d(times[..., 0] < start)
+    if np.any(early):
+        i = int(np.flatnonzero(early)[0])
+        first, begin = (np.broadcast_to(v, np.shape(early))[i] for v in (times[..., 0], start))
+        row = f" of twin {i}" if times.ndim == 2 or np.ndim(start) else ""
+        raise ValueError(f"`times` must not lie before `start` ({begin:.10g}), but got {first:.10g}{row}.")
+
+
+def _check_doses(name: str, doses: Doses) -> None:
+    fill: Any = False
+    if _concrete(doses.time):
+        time = np.asarray(doses.time, np.float64)
+        if np.isnan(time).any() or (time == -np.inf).any():
+            raise ValueError(
+                f"Times of doses must be numbers (or +inf to fill up a row), but got NaN or -inf in `{name}`."
+            )
+        fill = time == np.inf
+    if doses.duration is not None and _concrete(doses.duration):
+        duration = np.asarray(doses.duration, np.float64)
+        wrong = np.logical_not((duration >= 0.0) | fill)
+        if wrong.any():
+            found = np.broadcast_to(duration, wrong.shape)[wrong][0]
+            raise ValueError(f"`duration` of doses must be zero or positive, but got {found:g} in `{name}`.")
+
+
+def _numbers(name: str, value: Any) -> Any:
+    """A value in float64, unless a transformation holds it; what a mask hides is NaN.
+
+    Raises:
+        ValueError: it is not numbers.
+    """
+    value = listed(value)
+    if not _concrete(value):
+        return value
+    try:
+        if value is None or np.iscomplexobj(value):
+            raise TypeError("real numbers are needed")
+        if isinstance(value, np.ma.MaskedArray):
+            value = np.ma.filled(value.astype(np.float64), np.nan)
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        found = " ".join(repr(value).split())
+        raise ValueError(f"`{name}` must be numbers, in rows of one length, but got {found:.100}.") from error
+
+
+def _tables(schedule: Schedule) -> Schedule:
+    """The schedule's numbers in plain dictionaries, in order of their names."""
+
+    def numbers(path: Any, leaf: Any) -> Any:
+        return _numbers("schedule." + ".".join(str(getattr(k, "name", getattr(k, "key", k))) for k in path), leaf)
+
+    plain = Schedule(dict(sorted(schedule.doses.items())), dict(sorted(schedule.signals.items())))
+    return jax.tree_util.tree_map_with_path(numbers, plain)
 
 
 def _count_twins(given: Given) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import warnings
@@ -26,6 +27,10 @@ from vht.solve.trajectory import Numbers, Trajectory
 Backend = Literal["auto", "lanes", "xla"]
 # twins in one kernel call when somebody watches the progress
 SLICE = 4096
+# twins in one kernel call at most: Ctrl-C is heard between two of them
+MOST = 65_536
+# where lanes has kernels
+PLATFORMS = ("cpu",)
 
 
 def simulate(
@@ -59,15 +64,18 @@ def simulate(
         method: how to solve.
         backend: "lanes" for this package's kernels, "xla" for diffrax, "auto" for lanes unless the model uses
             something that they cannot compile, which a warning then says.
-        slice_size: solve so many twins at a time, to bound memory and to be interruptible; not under a transformation.
+        slice_size: solve so many twins at a time; Ctrl-C is heard between two slices. Not under a transformation. By
+            default cohorts of more than 65,536 twins are solved in slices.
         progress: called with the twins done and their total after each slice.
 
     Returns:
         Values and status per twin. A failed twin holds NaN from its failure on.
 
     Raises:
-        ModelError: an unknown parameter, state, input or observable; an input that needs a signal and has none.
-        ValueError: shapes that do not fit; times out of order; a backend that does not run the method.
+        ModelError: no model; an unknown parameter, state, input or observable; an input that needs a signal and has none.
+        TypeError: something else than a schedule, a method, a list of names or columns by name.
+        ValueError: what is not numbers; shapes that do not fit; times out of order (inside a transformation such a twin
+            ends as ``non_finite``); a negative duration; a backend that does not run the method.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request.check()
@@ -111,10 +119,13 @@ def simulate_with_jacobian(
 
     Raises:
         ModelError: as `simulate`, and for an unknown free quantity.
+        TypeError: as `simulate`.
         ValueError: as `simulate`.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request.check()
+    if isinstance(free, str):
+        raise TypeError(f'`free` must be a list of names, but got a text: write `free=["{free}"]`.')
     directions = tuple(request.direction(name) for name in free)
     if not directions:
         raise ValueError("`free` must name at least one parameter or initial value, but got none.")
@@ -160,12 +171,23 @@ def _run(
             "Inside jit, vmap or a derivative `simulate` needs float64: put `with jax.enable_x64(True):` around the "
             'transformed call, or set `jax.config.update("jax_enable_x64", True)`.'
         )
+    total = plan.twins
+    size = total if progress is None else SLICE
+    if slice_size is not None:
+        if slice_size < 1:
+            raise ValueError(f"`slice_size` must be at least 1, but got {slice_size}.")
+        size = slice_size
+    elif size > MOST:
+        # slices of about one size, so that little is computed to fill up the last one
+        size = -(-total // -(-total // MOST))
     # times need float64 whatever the user's setting
     with jax.enable_x64(True):
-        if (slice_size is None and progress is None) or plan.twins == 0:
-            results, used = _on_backend(compute, plan, request.given, backend)
+        if request.traced and (slice_size is not None or progress is not None):
+            raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
+        if request.traced or total == 0 or (size >= total and progress is None):
+            results, used = _on_backend(compute, plan, request.given, backend, request.traced)
         else:
-            results, used = _in_slices(compute, request, backend, slice_size or SLICE, progress)
+            results, used = _in_slices(compute, request, backend, size, progress)
     if not request.traced:
         # NumPy arrays keep their float64 where jax arrays of a user who has not enabled it would lose theirs
         results = jax.tree.map(np.asarray, results)
@@ -176,17 +198,23 @@ def _run(
 _REFUSED: dict[System, str] = {}
 
 
-def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str) -> tuple[Any, str]:
+def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str, traced: bool) -> tuple[Any, str]:
     if backend == "xla" or isinstance(plan.method, Diffrax):
         return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
     # our own loop takes the settings as numbers: other settings need no other program
     own = dataclasses.replace(plan, backend="lanes", method=plan.method.program())
     if backend != "auto":
-        return compute(dataclasses.replace(own, backend=backend), given), backend
+        with _home(traced):
+            return compute(dataclasses.replace(own, backend=backend), given), backend
     refused = _REFUSED.get(plan.system)
+    if traced and _platform() not in PLATFORMS:
+        refused = (
+            f"inside a transformation lanes cannot leave the platform `{_platform()}`, for which it has no kernels"
+        )
     if refused is None:
         try:
-            return compute(own, given), "lanes"
+            with _home(traced):
+                return compute(own, given), "lanes"
         except LoweringError as error:
             refused = _REFUSED[plan.system] = str(error)
     name = type(plan.system.model).__name__
@@ -194,24 +222,37 @@ def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str) -> tup
     return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
 
 
+def _platform() -> str:
+    """What JAX would compute on here."""
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return jax.default_backend() if device is None else getattr(device, "platform", device)
+
+
+def _home(traced: bool) -> contextlib.AbstractContextManager[Any]:
+    """Where lanes has kernels, if JAX would go elsewhere."""
+    if traced or _platform() in PLATFORMS:
+        return contextlib.nullcontext()
+    return jax.default_device(jax.local_devices(backend=PLATFORMS[0])[0])
+
+
 def _in_slices(
     compute: Compute, request: Request, backend: str, size: int, progress: Callable[[int, int], object] | None
 ) -> tuple[Any, str]:
     """Compute part after part; all have the shape of the first, so that one kernel and one program serve them."""
-    if size < 1:
-        raise ValueError(f"`slice_size` must be at least 1, but got {size}.")
-    if request.traced:
-        raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
     total = request.plan.twins
     size = min(size, total)
     plan = dataclasses.replace(request.plan, twins=size)
-    parts, used = [], ""
+    results, used = None, ""
     for begin in range(0, total, size):
         # the last part is filled up with copies of the last twin
         rows = np.minimum(np.arange(begin, begin + size), total - 1)
-        part, used = _on_backend(compute, plan, request.given.rows(rows), backend)
+        part, used = _on_backend(compute, plan, request.given.rows(rows), backend, False)
+        part = jax.tree.map(np.asarray, part)
+        if results is None:
+            results = jax.tree.map(lambda leaf: np.empty((total, *leaf.shape[1:]), leaf.dtype), part)
         keep = min(size, total - begin)
-        parts.append(jax.tree.map(lambda leaf, keep=keep: np.asarray(leaf)[:keep], part))
+        for table, rows_found in zip(jax.tree.leaves(results), jax.tree.leaves(part), strict=True):
+            table[begin : begin + keep] = rows_found[:keep]
         if progress is not None:
             progress(begin + keep, total)
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), used
+    return results, used

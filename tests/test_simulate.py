@@ -1,0 +1,239 @@
+"""What `simulate` does with what it cannot use, with large cohorts, and on other machines."""
+
+import importlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from systems import Burst, Decay, Oral, Oscillator, decay, oscillator
+from vht_kernels import LoweringError
+
+from vht.errors import ModelError
+from vht.model import Organ, Scalar, Vars, param, state
+from vht.solve import Doses, Schedule, Status, Tsit5, simulate, simulate_with_jacobian
+
+BACKENDS = ["lanes", "xla"]
+MODULE: Any = importlib.import_module("vht.solve.simulate")
+TIMES = np.array([0.0, 1.0, 2.0])
+
+
+def _doses(*tables: Any) -> Schedule:
+    return Schedule(doses={"drip": Doses(*tables)})
+
+
+# ------------------------------------------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"model": Decay}, ModelError, r"`model` must be a model, but got its class: write `Decay\(\)`"),
+        ({"model": "Decay"}, ModelError, "`model` must be a model .* but got 'Decay'"),
+        ({"times": []}, ValueError, "`times` must hold at least one time, but got none"),
+        ({"times": None}, ValueError, "`times` must be numbers, in rows of one length, but got None"),
+        ({"times": [[0.0, 1.0], [0.0]]}, ValueError, r"`times` must be numbers, in rows of one length, but got \[\[0"),
+        ({"times": [0.0, 3.0, 2.0]}, ValueError, "`times` must not decrease, but got 3 before 2"),
+        ({"times": [[0.0, 3.0], [4.0, 5.0]], "start": [0.0, 4.5]}, ValueError, r"\(4.5\), but got 4 of twin 1"),
+        ({"times": [0.5], "start": [0.0, 0.75]}, ValueError, r"\(0.75\), but got 0.5 of twin 1"),
+        ({"twins": {"k": ["a", "b"]}}, ValueError, r"`parameters.k` must be numbers, .* but got \['a', 'b'\]"),
+        (
+            {"twins": {"k": np.array([1j])}},
+            ValueError,
+            r"`parameters.k` must be numbers, .* but got array\(\[0\.\+1\.j",
+        ),
+        ({"twins": [0.5]}, TypeError, "`twins` must hold columns by name, but got list"),
+        ({"initial": {"x": None}}, ValueError, "`initial.x` must be numbers, .* but got None"),
+        ({"schedule": {"drip": 1.0}}, TypeError, "`schedule` must be a `Schedule`, but got dict"),
+        ({"observe": "x"}, TypeError, r'`observe` must be a list of names, but got a text: write `observe=\["x"\]`'),
+        ({"method": Tsit5}, TypeError, r"`method` must be a `Tsit5\(...\)` or `Diffrax\(...\)`"),
+        ({"slice_size": 0}, ValueError, "`slice_size` must be at least 1, but got 0"),
+    ],
+)
+def test_a_message_says_what_is_wrong(arguments, error, message, unchecked_annotations):
+    arguments = {"model": Decay(), "times": TIMES} | arguments
+    with pytest.raises(error, match=message):
+        simulate(arguments.pop("model"), arguments.pop("times"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        (([1.0], [2.0], [-3.0]), "`duration` of doses must be zero or positive, but got -3 in `drip`"),
+        (([1.0], [2.0], [np.nan]), "`duration` of doses must be zero or positive, but got nan in `drip`"),
+        (([-np.inf], [2.0], [1.0]), "but got NaN or -inf in `drip`"),
+    ],
+)
+def test_impossible_doses_are_refused(tables, message):
+    with pytest.raises(ValueError, match=message):
+        simulate(Oral(), TIMES, schedule=_doses(*tables))
+
+
+def test_tables_of_doses_are_numbers(unchecked_annotations):
+    with pytest.raises(ValueError, match=r"A table holds numbers, in rows of one length .* \[\[1.0\], \[2.0, 3.0\]\]"):
+        Doses([[1.0], [2.0, 3.0]], [1.0])
+    wrong: Any = ([1.0], [2.0])
+    with pytest.raises(TypeError, match="`drip` among doses must be a `Doses`, but got tuple"):
+        simulate(Oral(), TIMES, schedule=Schedule(doses={"drip": wrong}))
+
+
+def test_a_text_is_no_list_of_free_quantities():
+    with pytest.raises(TypeError, match=r'`free` must be a list of names, but got a text: write `free=\["k"\]`'):
+        simulate_with_jacobian(Decay(), TIMES, free="k")
+
+
+def test_what_fills_up_a_row_may_hold_anything():
+    filled = _doses([1.0, np.inf], [2.0, np.nan], [0.5, np.nan])
+    plain = _doses([1.0], [2.0], [0.5])
+    found, expected = (simulate(Oral(), TIMES, schedule=schedule).values["central"] for schedule in (filled, plain))
+    np.testing.assert_array_equal(found, expected)
+
+
+# ------------------------------------------------------------------------------------------------------ who fails alone
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_times_out_of_order_inside_a_transformation_fail_alone(backend):
+    times = jnp.array([[1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [0.0, 2.0, 3.0]])
+
+    @jax.jit
+    def solved(times):
+        found = simulate(Decay(), times, start=0.5, backend=backend)
+        return found.values["x"], found.status
+
+    values, status = solved(times)
+    np.testing.assert_array_equal(status, [Status.OK, Status.NON_FINITE, Status.NON_FINITE])
+    np.testing.assert_allclose(values[0], decay(times[0], 0.5, start=0.5), rtol=1e-5)
+    assert np.isnan(values[1:]).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_length_that_is_not_a_number_inside_a_transformation_fails_alone(backend):
+    @jax.jit
+    def solved(duration):
+        schedule = _doses(jnp.array([1.0]), jnp.array([2.0]), duration)
+        return simulate(Oral(), TIMES, schedule=schedule, backend=backend).status
+
+    np.testing.assert_array_equal(solved(jnp.array([[0.5], [jnp.nan]])), [Status.OK, Status.NON_FINITE])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_impossible_initial_state_is_told_without_a_step(backend):
+    found = simulate(Decay(), np.array([0.0]), initial={"x": [np.nan, 1.0, np.inf]}, backend=backend)
+    np.testing.assert_array_equal(found.status, [Status.NON_FINITE, Status.OK, Status.NON_FINITE])
+
+
+def test_what_a_mask_hides_is_no_number():
+    rates = np.ma.masked_array([0.5, 1.0], [False, True])
+    found = simulate(Decay(), TIMES, twins={"k": rates})
+    np.testing.assert_array_equal(found.status, [Status.OK, Status.NON_FINITE])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_failed_twin_shows_no_number_for_a_time_it_did_not_reach(backend):
+    times = np.linspace(0.0, 20.0, 11)
+    found = simulate(Oscillator(), times, backend=backend, method=Tsit5(max_steps=200))
+    assert found.status[0] == Status.MAX_STEPS
+    reached = np.isfinite(found.values["x"][0])
+    assert 1 < reached.sum() < 11
+    np.testing.assert_allclose(found.values["x"][0][reached], oscillator(times[reached], 2.0), atol=1e-3)
+
+
+def test_both_backends_say_that_a_solution_ends():
+    # with steps of the least size forced upon it, diffrax would spend the budget
+    for backend in ("lanes", "xla"):
+        found = simulate(Burst(), np.array([0.5, 2.0]), backend=backend, method=Tsit5(max_steps=5000))
+        assert found.status[0] == Status.STEP_TOO_SMALL, backend
+        np.testing.assert_allclose(found.values["x"], [[2.0, np.nan]], rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------- doses and their clock
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("duration", [1e-3, 1e-5, 1e-9])
+def test_infusions_far_from_time_zero_give_their_whole_amount(backend, duration):
+    # the clock ticks in steps of 1.2e-7 there
+    start = 1e9
+    schedule = _doses([start + 1.0, start + 1.5], [7.0, 5.0], [duration, 1.0])
+    model = Oral(ke=0.0, base=0.0)
+    found = simulate(model, start + np.array([2.0, 3.0]), start=start, schedule=schedule, backend=backend)
+    np.testing.assert_allclose(found.values["central"], [[9.5, 12.0]], rtol=1e-9)
+
+
+def test_sensitivities_to_times_do_not_hang_on_the_clock():
+    def steps(start):
+        def solved(when):
+            found = simulate(Oral(), start + jnp.array([150.0]), start=start, schedule=_doses(when, jnp.array([9.0])))
+            return found.values["central"], found.steps
+
+        when = jnp.array([start + 2.0])
+        return int(jax.jvp(solved, (when,), (jnp.ones(1),))[0][1][0])
+
+    assert steps(2.0**20) == steps(0.0)
+
+
+def test_numbers_of_a_transformation_may_stand_in_lists(unchecked_annotations):
+    def solved(when: Any):
+        found = simulate(Decay(), TIMES, twins={"k": [when, 2.0 * when]}, start=np.zeros(2)).values["x"]
+        return found[1, 2] + simulate(Oral(ke=0.5), TIMES, schedule=_doses([when], [3.0])).values["central"][0, 2]
+
+    expected = jax.grad(lambda k: decay(2.0, 2.0 * k) + 3.0 * jnp.exp(-0.5 * (2.0 - k)))(0.7)
+    assert jax.grad(solved)(0.7) == pytest.approx(float(expected), rel=1e-5)
+
+
+# -------------------------------------------------------------------------------------------------- cohorts and machines
+
+
+def test_large_cohorts_are_solved_in_slices_of_one_size(monkeypatch):
+    k = np.linspace(0.1, 2.0, 11)
+    whole = simulate(Decay(), TIMES, twins={"k": k})
+    monkeypatch.setattr(MODULE, "MOST", 4)
+    sizes = []
+    solve_values = MODULE._solve_values
+    monkeypatch.setattr(
+        MODULE, "_solve_values", lambda plan, given: (sizes.append(plan.twins), solve_values(plan, given))[1]
+    )
+    sliced = simulate(Decay(), TIMES, twins={"k": k})
+    assert sizes == [4, 4, 4]
+    np.testing.assert_array_equal(sliced.values["x"], whole.values["x"])
+    np.testing.assert_array_equal(sliced.steps, whole.steps)
+    sizes.clear()
+    simulate(Decay(), TIMES, twins={"k": k[:9]})
+    assert sizes == [3, 3, 3]
+
+
+class Digamma(Organ):
+    """What lanes cannot compile."""
+
+    k: Scalar = param(0.5, "1/h", "rate of decay")
+    time = "h"
+
+    class State(Vars):
+        x: Scalar = state(3.0, "mg", "what decays")
+
+    def rates(self, t, x, u):
+        one = jax.lax.digamma(x.x / x.x) / -0.5772156649015329
+        return self.State(x=-self.k * one * x.x)
+
+
+def test_what_lanes_cannot_compile_is_told_with_its_line():
+    with pytest.raises(LoweringError, match=r"test_simulate\.py:\d+"):
+        simulate(Digamma(), TIMES, backend="lanes")
+    with pytest.warns(UserWarning, match=r"`Digamma` runs on the slower `xla` backend: .*test_simulate\.py"):
+        found = simulate(Digamma(), TIMES)
+    np.testing.assert_allclose(found.values["x"][0], decay(TIMES, 0.5), rtol=1e-5)
+
+
+def test_lanes_stay_on_the_processor_where_jax_would_go_elsewhere(monkeypatch):
+    # as on a machine with a GPU: outside transformations the place is ours to choose, inside it is not
+    monkeypatch.setattr(MODULE, "_platform", lambda: "cuda")
+    placed = []
+    chosen = jax.default_device
+    monkeypatch.setattr(jax, "default_device", lambda device: (placed.append(device.platform), chosen(device))[1])
+    found = simulate(Decay(), TIMES)
+    assert (found.settings.backend, placed) == ("lanes", ["cpu"])
+    with pytest.warns(UserWarning, match="lanes cannot leave the platform `cuda`"):
+        values = jax.jit(lambda k: simulate(Decay(k=k), TIMES).values["x"])(0.5)
+    np.testing.assert_allclose(values, found.values["x"], rtol=1e-5)
