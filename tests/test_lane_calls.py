@@ -391,6 +391,31 @@ def test_reports_check_their_arguments_and_trace_once():
     assert len(traced) == 2  # by position and by name
 
 
+# ------------------------------------------------------------------------------------------- JAX's aids for debugging
+
+
+def test_without_jit():
+    kernel = lanes(lambda x: lax.while_loop(lambda c: c < 3.0, lambda c: c * 1.5 + 1.0, x))
+    x = np.linspace(0.0, 1.0, 5)
+    with jax.disable_jit():
+        found = kernel(x)
+    np.testing.assert_array_equal(found, kernel(x))
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit])
+def test_what_is_not_finite_is_found(around):
+    def logs(x):
+        return jnp.log(x), x
+
+    kernel = around(lanes(logs))
+    with jax.debug_nans(True), jax.debug_infs(True):
+        np.testing.assert_allclose(kernel(np.array([2.0, 3.0]))[0], np.log([2.0, 3.0]), rtol=1e-15)
+        with pytest.raises(FloatingPointError, match=r"\(nan\) encountered in the kernel of `logs`"):
+            kernel(np.array([2.0, -1.0]))
+        with pytest.raises(FloatingPointError, match=r"\(inf\) encountered in the kernel of `logs`"):
+            kernel(np.array([2.0, 0.0]))
+
+
 # ------------------------------------------------------------------------------------------- derivatives
 
 

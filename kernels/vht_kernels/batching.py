@@ -187,7 +187,8 @@ def _trace(
         results, out_tree = jax.tree.flatten(fn(*args, **kwargs))
         return [jnp.asarray(r) for r in results]
 
-    closed = jax.make_jaxpr(of_leaves)(*shapes)
+    with jax.disable_jit(False):  # a loop must stay a loop
+        closed = jax.make_jaxpr(of_leaves)(*shapes)
     captured = arrays(closed.consts)
     jaxpr = closed.jaxpr
     if captured:
@@ -367,7 +368,18 @@ def _batch_derivative(args: Sequence[Any], axes: Sequence[int | None], *, name: 
 
 
 def _run(*args: Any, program: Program) -> list[Any]:
-    return _jitted(program)(*args)
+    config: Any = jax.config
+    refused = [("nan", jnp.isnan)] * config.jax_debug_nans + [("inf", jnp.isinf)] * config.jax_debug_infs
+    if not (refused or config.jax_disable_jit):
+        return _jitted(program)(*args)
+    # JAX would look for the culprit by running the kernel operation by operation, which cannot be
+    with jax.disable_jit(False), jax.debug_nans(False), jax.debug_infs(False):
+        results = _jitted(program)(*args)
+        floats = [r for r in results if jnp.issubdtype(r.dtype, jnp.floating)]
+        for name, is_refused in refused:
+            if any(is_refused(r).any() for r in floats):
+                raise FloatingPointError(f"Invalid value ({name}) encountered in the kernel of `{program.name}`.")
+    return results
 
 
 @functools.lru_cache(maxsize=_PROGRAMS_KEPT)
