@@ -1,5 +1,8 @@
 """Sensitivities and derivatives of `simulate`, against derivatives of closed forms."""
 
+import importlib
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -24,7 +27,7 @@ from systems import (
 
 from vht.errors import ModelError
 from vht.model import Organ, Scalar, Vars, param, port, state
-from vht.solve import Doses, Schedule, Signal, Tsit5, simulate, simulate_with_jacobian
+from vht.solve import Doses, Schedule, Signal, Status, Tsit5, simulate, simulate_with_jacobian
 
 TIGHT = Tsit5(rtol=1e-9, atol=1e-11)
 BACKENDS = ["lanes", "xla"]
@@ -256,6 +259,25 @@ def test_a_failed_twin_does_not_spoil_the_gradient_of_the_others():
 
     expected = sum(float(decay(times, k, 1.0).sum()) for k in (0.5, 1.0))
     assert jax.grad(loss)(3.0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_twin_whose_sensitivities_fail_in_one_of_several_kernels_has_failed(monkeypatch):
+    # one direction a kernel; the second takes more steps than the first, and than there are
+    monkeypatch.setattr(importlib.import_module("vht.solve.plan"), "KERNEL_DIRECTIONS", 1)
+    arguments: Any = {
+        "model": Oral(),
+        "times": np.array([0.0, 5.0, 10.0]),
+        "schedule": oral_schedule(),
+        "observe": ["central"],
+    }
+    steps = [simulate_with_jacobian(**arguments, free=[name])[0].steps[0] for name in ("base", "ka")]
+    assert steps[0] < steps[1]
+    method = Tsit5(max_steps=int(steps[1]) - 1)
+    trajectory, jacobian = simulate_with_jacobian(**arguments, free=["base", "ka"], method=method)
+    assert trajectory.status[0] == Status.MAX_STEPS
+    known = np.isfinite(trajectory.values["central"])
+    np.testing.assert_array_equal(known, [[True, True, False]])
+    np.testing.assert_array_equal(known, np.isfinite(jacobian["central"]).all(axis=-1))
 
 
 def test_sensitivities_are_in_the_error_test():

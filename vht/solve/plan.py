@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, Int
 
 from vht.solve.loop import Loop, Solved, Twin
 from vht.solve.methods import Diffrax, Tsit5
-from vht.solve.schedule import Schedule, event_list
+from vht.solve.schedule import Schedule, event_list, unless_late
 from vht.solve.sensitivity import Augmented, Direction, EventTangents, Kind, Seed, event_tangents, seed_of
+from vht.solve.status import Status
 from vht.solve.system import System
 
 # Directions beyond this many states and sensitivities together go to another kernel: code grows with them
@@ -161,7 +162,7 @@ def _columns(
     saves = jnp.where(jnp.any(~finite & ~missing, axis=-1), np.int32(given.times.shape[-1]), saves)
     times = given.times.astype(np.float64)
     # nor are times out of order, which nobody can refuse inside a transformation
-    begin, _ = _over_twins(_unless_late, (_axis(start, 0), _axis(times, 1)), start, times)
+    begin, _ = _over_twins(unless_late, (_axis(start, 0), _axis(times, 1)), start, times)
     end = jnp.max(jnp.where(missing, -jnp.inf, times), axis=-1, initial=-np.inf)
     sizes = [_size(given, direction, end - start) for direction in directions]
     twin = Twin(
@@ -201,11 +202,6 @@ def _columns(
         twin = twin._replace(start=jnp.broadcast_to(twin.start, (plan.twins,)))
         layout = layout._replace(start=0)
     return twin, layout
-
-
-def _unless_late(start: Array, times: Array) -> Array:
-    """A twin's start, NaN if its times decrease or lie before it."""
-    return jnp.where(jnp.any(times[1:] < times[:-1]) | jnp.any(times[:1] < start), jnp.nan, start)
 
 
 def _moved(
@@ -325,10 +321,16 @@ def solve(
         for direction, tables in zip(group, solved[-1].tangents, strict=True):
             if direction is not None:
                 found[direction] = dict(zip(plan.observed, tables, strict=True))
-    first = solved[0]
+    first = functools.reduce(_both, solved)
     results = Results(dict(zip(plan.observed, first.values, strict=True)), first.status, first.steps, first.rejected)
     rates_by_name = dict(zip(plan.observed, first.time_rates, strict=True)) if time_rates else {}
     return results, Jacobian(tuple(found[d] for d in directions), rates_by_name)
+
+
+def _both(one: Solved, other: Solved) -> Solved:
+    """What two kernels reached with their own directions: a twin that failed in either has failed."""
+    values = tuple(jnp.where(jnp.isnan(b), b, a) for a, b in zip(one.values, other.values, strict=True))
+    return one._replace(values=values, status=jnp.where(one.status == Status.OK, other.status, one.status))
 
 
 def _with_initial(plan: Plan, given: Given, directions: Sequence[Direction]) -> Given:

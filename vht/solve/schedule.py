@@ -182,6 +182,11 @@ def event_list(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: 
     return Events(first, time, amounts, values, slopes, start_values, start_slopes)
 
 
+def unless_late(start: Float[Array, ""], times: Float[Array, " saves"]) -> Float[Array, ""]:
+    """A twin's start; NaN if the times of its saves decrease or lie before it."""
+    return jnp.where(jnp.any(times[1:] < times[:-1]) | jnp.any(times[:1] < start), jnp.nan, start)
+
+
 def _infused(lasting: Float[Array, " n"]) -> Bool[Array, " n"]:
     """Which doses are infusions: NaN is one as well, so that the twin fails."""
     return ~(lasting <= 0.0)
