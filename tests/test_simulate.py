@@ -183,6 +183,16 @@ def test_numbers_of_a_transformation_may_stand_in_lists(unchecked_annotations):
     assert jax.grad(solved)(0.7) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_solve_that_a_transformation_does_not_touch_may_stand_inside_it(backend):
+    @jax.jit
+    @jax.vmap
+    def scaled(weight):
+        return weight * jnp.asarray(simulate(Decay(), TIMES, backend=backend).values["x"][0])
+
+    np.testing.assert_allclose(scaled(jnp.array([2.0]))[0], 2.0 * decay(TIMES, 0.5), rtol=1e-5)
+
+
 # -------------------------------------------------------------------------------------------------- cohorts and machines
 
 

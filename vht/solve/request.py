@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.core import Tracer
 from jaxtyping import ArrayLike, Shaped
 
@@ -101,10 +102,10 @@ class Request:
         plan = Plan(system, observed, tuple(lags.items()), count, method, "auto")
         return cls(model, plan, given, method, None if names is None else tuple(map(str, names)))
 
-    @property
+    @functools.cached_property
     def traced(self) -> bool:
-        """Whether a transformation of JAX is at work on any number."""
-        return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self.given))
+        """Whether a transformation of JAX is at work: on any number, or on everything computed here (`jax.jit`)."""
+        return any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves(self.given), lax.neg(np.float32(0.0))))
 
     def check(self) -> None:
         """Check what a solve needs, as far as the numbers are known yet.
