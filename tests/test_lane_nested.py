@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement import agree
 from jax import lax
 from jax.extend import core as jex
-from test_lanes import agree
 from vht_kernels import LoweringError, full_like, lanes, read, write
 from vht_kernels.fingerprint import fingerprint
 from vht_kernels.lower import Argument

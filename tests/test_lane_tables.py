@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement import agree
 from jax import lax
-from test_lanes import agree
 from vht_kernels import LoweringError, full_like, lanes, length, read, write
 
 ZERO, ONE, TWO = np.int32(0), np.int32(1), np.int32(2)
