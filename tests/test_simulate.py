@@ -174,6 +174,39 @@ def test_sensitivities_to_times_do_not_hang_on_the_clock():
     assert steps(2.0**20) == steps(0.0)
 
 
+class Pulse(Organ):
+    """A rate that is not 0 for a short while, far from the start."""
+
+    height: Scalar = param(2.0, "mg/s", "rate during the pulse")
+    when: Scalar = param(70.0, "s", "middle of the pulse")
+    width: Scalar = param(1.0, "s", "half its length")
+    time = "s"
+
+    class State(Vars):
+        x: Scalar = state(0.0, "mg", "what came in")
+
+    def rates(self, t, x, u):
+        return self.State(x=jnp.where(jnp.abs(t - self.when) < self.width, self.height, 0.0 * self.height))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_step_is_longer_than_the_longest(backend):
+    when = np.linspace(60.0, 80.0, 50)
+    method = Tsit5(rtol=1e-6, atol=1e-6, max_step=1.9)
+    found = simulate(Pulse(), np.array([100.0]), twins={"when": when}, method=method, backend=backend)
+    # whether the pulse is seen is the question here; diffrax's error test is no judge of jumps
+    np.testing.assert_allclose(found.values["x"], 4.0, atol=1e-3)
+    # the rates are 0 at the start: left to itself the first step reaches the end
+    assert simulate(Pulse(), np.array([100.0]), backend=backend).values["x"][0, 0] == 0.0
+
+
+def test_a_longest_step_is_a_number_and_not_for_fixed_steps():
+    with pytest.raises(ValueError, match="`max_step` must be a positive number, but got 0"):
+        Tsit5(max_step=0.0)
+    with pytest.raises(ValueError, match="`max_step` belongs to adaptive steps, but got a fixed `step` as well"):
+        Tsit5(step=0.1, max_step=1.0)
+
+
 def test_numbers_of_a_transformation_may_stand_in_lists(unchecked_annotations):
     def solved(when: Any):
         found = simulate(Decay(), TIMES, twins={"k": [when, 2.0 * when]}, start=np.zeros(2)).values["x"]

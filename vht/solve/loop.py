@@ -54,6 +54,7 @@ class Twin(NamedTuple):
         atol: absolute tolerance.
         max_steps: budget of steps, int32.
         step: the fixed step, or a bound of the first step; 0 for none.
+        longest: bound of every step; +inf for none.
     """
 
     parameters: Named
@@ -69,6 +70,7 @@ class Twin(NamedTuple):
     atol: Scalar
     max_steps: Int[Array, ""]
     step: Scalar
+    longest: Scalar
 
 
 class Solved(NamedTuple):
@@ -300,6 +302,7 @@ class _Solve:
         # the trial was too long to be computed: start far below it; but NaN and infinite rates are for good
         guess = jnp.where(d2 < jnp.inf, guess, 1e-3 * first)
         guess = lax.convert_element_type(jnp.where(d1 < jnp.inf, guess, jnp.nan), np.float64)
+        guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
         return jnp.where(h > 0.0, jnp.minimum(h, guess), guess), k1
 
     def next_time(self, t: Scalar, h: Scalar, stop: Scalar) -> tuple[Scalar, Bool[Array, ""]]:
@@ -326,15 +329,16 @@ class _Solve:
         taken = t - c.t
         dt = self.cast(taken)
 
-        seen = [switches]
+        visited: list[tuple[Scalar, Values]] = []
 
         def rates(fraction: float, y: Values) -> Values:
             time = t if fraction == 1.0 else c.t + fraction * taken
-            seen.append(self.switches(time, y, c.inputs))
+            visited.append((time, y))
             return self.flow(time, y, c.inputs)
 
         y, error, stages = tsit5_step(rates, dt, c.y, k1)
 
+        seen = [switches, *(self.switches(*visited[k], c.inputs) for k in (1, -1))]
         if self.loop.fixed:
             finite = accepted = _all_finite(y)
             failure = jnp.where(accepted, np.int32(Status.OK), np.int32(Status.NON_FINITE))
@@ -342,7 +346,7 @@ class _Solve:
         else:
             square = self.norm2(error, self.scales(c.y, y))
             if switches:
-                # the estimate holds for smooth rates
+                # the estimate holds for smooth rates: the step's beginning, its third stage and its end must be of one piece
                 square = jnp.where(_all_equal(seen), square, square * UNDERESTIMATE**2)
             finite = square < jnp.inf
             accepted = square <= 1.0
@@ -350,7 +354,7 @@ class _Solve:
             factor = SAFETY * jnp.exp(log_now * (-0.5 * NOW) + c.log_error * (0.5 * BEFORE))
             log_error = jnp.where(accepted, jnp.maximum(log_now, LEAST_LOG), c.log_error)
             factor = jnp.where(finite, jnp.clip(factor, SHRINK, GROW), SHRINK_NON_FINITE)
-            h_next = taken * lax.convert_element_type(factor, np.float64)
+            h_next = jnp.minimum(taken * lax.convert_element_type(factor, np.float64), twin.longest)
             # a step cut short to land says nothing against the size that was meant
             h_next = jnp.where(accepted, jnp.maximum(h_next, jnp.where(taken < h, h, 0.0)), h_next)
             floor = FLOOR_ULPS * np.finfo(np.float64).eps * jnp.maximum(abs(c.t), abs(stop))

@@ -26,6 +26,8 @@ class Tsit5:
         max_steps: steps (tried, not only accepted) after which a twin ends as ``max_steps``.
         step: if given, take steps of this size (shorter ones to land on events and on the end) without error test.
         first_step: if given, the first step is no larger; it is estimated otherwise (Hairer, Norsett, Wanner I, II.4).
+        max_step: if given, no step is larger. Rates that change for a short while only, by time and not by a schedule,
+            are not seen by steps that reach across: bound them by that while.
         dtype: what the states are computed in. Time is kept in float64 always. With "float32", tolerances below about
             1e-5 are out of reach and end as ``step_too_small`` or ``max_steps``.
 
@@ -38,16 +40,17 @@ class Tsit5:
     max_steps: int = 100_000
     step: float | None = None
     first_step: float | None = None
+    max_step: float | None = None
     dtype: Precision = "float64"
 
     def __post_init__(self) -> None:
         _check_common(self)
-        for name in ("step", "first_step"):
+        for name in ("step", "first_step", "max_step"):
             value = getattr(self, name)
             if value is not None and not (0.0 < value < math.inf):
                 raise ValueError(f"`{name}` must be a positive number, but got {value}.")
-        if self.step is not None and self.first_step is not None:
-            raise ValueError("`first_step` belongs to adaptive steps, but got a fixed `step` as well.")
+            if name != "step" and value is not None and self.step is not None:
+                raise ValueError(f"`{name}` belongs to adaptive steps, but got a fixed `step` as well.")
 
     def program(self) -> Tsit5:
         """The settings that need another program; to this package's own loop the others are numbers."""

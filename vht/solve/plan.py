@@ -44,8 +44,8 @@ class Given(NamedTuple):
         times: of saves, one axis.
         schedule: tables, one axis.
         step: fixed step or bound of the first one, scalar, never per twin; 0 for none.
-        rtol: scalar, never per twin.
-        atol: scalar, never per twin.
+        longest: bound of every step, scalar, never per twin.
+        rtol, atol: scalars, never per twin.
         max_steps: scalar, never per twin.
     """
 
@@ -55,6 +55,7 @@ class Given(NamedTuple):
     times: Array
     schedule: Schedule
     step: Array
+    longest: Array
     rtol: Array
     atol: Array
     max_steps: Array
@@ -68,6 +69,7 @@ class Given(NamedTuple):
             times=1,  # type: ignore[arg-type]
             schedule=jax.tree.map(lambda _: 1, self.schedule),
             step=0,  # type: ignore[arg-type]
+            longest=0,  # type: ignore[arg-type]
             rtol=0,  # type: ignore[arg-type]
             atol=0,  # type: ignore[arg-type]
             max_steps=0,  # type: ignore[arg-type]
@@ -179,6 +181,7 @@ def _columns(
         atol=given.atol.astype(dtype),
         max_steps=given.max_steps.astype(np.int32),
         step=given.step.astype(np.float64),
+        longest=given.longest.astype(np.float64),
     )
     scalar = functools.partial(jax.tree.map, lambda leaf: _axis(leaf, 0))
     axes_of: dict[str, Any] = dict(  # noqa: C408
@@ -195,6 +198,7 @@ def _columns(
         atol=None,
         max_steps=None,
         step=None,
+        longest=None,
     )
     layout = Twin(**axes_of)
     if layout.start is None:

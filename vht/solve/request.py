@@ -83,7 +83,9 @@ class Request:
             raise ValueError("`observe` must name at least one state or output, but got none.")
 
         own = {name: functools.reduce(getattr, name.split("."), model) for name in system.parameters}
-        step = (method.first_step if method.step is None else method.step) if isinstance(method, Tsit5) else None
+        ours = isinstance(method, Tsit5)
+        step = (method.first_step if method.step is None else method.step) if ours else None
+        longest = method.max_step if ours else None
         given = Given(
             parameters={name: _numbers(f"parameters.{name}", value) for name, value in {**own, **columns}.items()},
             initial={name: _numbers(f"initial.{name}", value) for name, value in initial.items()},
@@ -91,6 +93,7 @@ class Request:
             times=_numbers("times", times),
             schedule=_tables(schedule),
             step=np.float64(0.0 if step is None else step),  # type: ignore[arg-type]
+            longest=np.float64(np.inf if longest is None else longest),  # type: ignore[arg-type]
             rtol=np.float64(method.rtol),  # type: ignore[arg-type]
             atol=np.float64(method.atol),  # type: ignore[arg-type]
             max_steps=np.int32(min(method.max_steps, np.iinfo(np.int32).max)),  # type: ignore[arg-type]

@@ -106,6 +106,7 @@ class _Segments:
             floor = FLOOR_ULPS * jnp.finfo(clock).eps * jnp.maximum(abs(begin), abs(end))
             # below the floor a twin ends: taking steps of that size unchecked would pass for a result
             settings: dict[str, Any] = {"norm": self.norm, "dtmin": floor, "force_dtmin": False}
+            settings["dtmax"] = self.twin.longest.astype(clock)
             settings |= self.method.controller if isinstance(self.method, Diffrax) else {}
             controller = diffrax.PIDController(rtol=self.twin.rtol, atol=self.twin.atol, **settings)
             first = None
