@@ -53,6 +53,47 @@ def test_order_conditions_up_to_five():
     assert abs(embedded @ c**4 - 1 / 5) > 1e-4
 
 
+def _trees(order):
+    """Rooted trees with so many nodes: each the sorted tuple of its root's subtrees."""
+    if order == 1:
+        return {()}
+
+    def forests(nodes, most):
+        if nodes == 0:
+            yield ()
+        for first in range(1, min(nodes, most) + 1):
+            for tree in _trees(first):
+                for rest in forests(nodes - first, first):
+                    yield tuple(sorted((tree, *rest)))
+
+    return set(forests(order - 1, order - 1))
+
+
+def _weight(tree):
+    """The elementary weights of the stages, the tree's number of nodes and its density (Hairer, Norsett, Wanner I, II.2)."""
+    stages, nodes, density = np.ones(7), 1, 1
+    for subtree in tree:
+        weights, more, factor = _weight(subtree)
+        stages, nodes, density = stages * (_matrix() @ weights), nodes + more, density * factor
+    return stages, nodes, density * nodes
+
+
+def test_order_conditions_of_every_tree():
+    b, theta = np.array([*WEIGHTS[-1], 0.0]), np.array([0.05, 0.3, 0.5, 0.77, 1.0])
+    ones = [tuple(jnp.asarray(float(i == j)) for j in range(7)) for i in range(7)]
+    nothing = (jnp.asarray(0.0),) * 7
+    dense = np.array([tsit5_dense(jnp.asarray(t), jnp.asarray(1.0), nothing, ones) for t in theta])
+    assert [len(_trees(order)) for order in range(1, 6)] == [1, 1, 2, 4, 9]
+    for order in range(1, 6):
+        for tree in _trees(order):
+            stages, nodes, density = _weight(tree)
+            assert nodes == order
+            assert b @ stages == pytest.approx(1 / density, abs=2e-14)
+            if order < 5:
+                assert np.array(ERROR) @ stages == pytest.approx(0.0, abs=2e-14)
+                np.testing.assert_allclose(dense @ stages, theta**order / density, rtol=0.0, atol=2e-14)
+
+
 def _rates(x):
     # logistic growth, and a decay that it drives: nonlinear and coupled, with a closed form
     return x[0] * (1.0 - x[0]), x[0] * x[0] - x[1]
