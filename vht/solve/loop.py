@@ -329,16 +329,15 @@ class _Solve:
         taken = t - c.t
         dt = self.cast(taken)
 
-        visited: list[tuple[Scalar, Values]] = []
+        seen = [switches]
 
         def rates(fraction: float, y: Values) -> Values:
             time = t if fraction == 1.0 else c.t + fraction * taken
-            visited.append((time, y))
+            seen.append(self.switches(time, y, c.inputs))
             return self.flow(time, y, c.inputs)
 
         y, error, stages = tsit5_step(rates, dt, c.y, k1)
 
-        seen = [switches, *(self.switches(*visited[k], c.inputs) for k in (1, -1))]
         if self.loop.fixed:
             finite = accepted = _all_finite(y)
             failure = jnp.where(accepted, np.int32(Status.OK), np.int32(Status.NON_FINITE))
@@ -346,7 +345,7 @@ class _Solve:
         else:
             square = self.norm2(error, self.scales(c.y, y))
             if switches:
-                # the estimate holds for smooth rates: the step's beginning, its third stage and its end must be of one piece
+                # the estimate holds for smooth rates
                 square = jnp.where(_all_equal(seen), square, square * UNDERESTIMATE**2)
             finite = square < jnp.inf
             accepted = square <= 1.0
