@@ -29,7 +29,8 @@ class Tsit5:
         max_step: if given, no step is larger. Rates that change for a short while only, by time and not by a schedule,
             are not seen by steps that reach across: bound them by that while.
         dtype: what the states are computed in. Time is kept in float64 always. With "float32", tolerances below about
-            1e-5 are out of reach and end as ``step_too_small`` or ``max_steps``.
+            1e-5 are out of reach: such a twin ends as ``step_too_small`` or ``max_steps``, or as ``ok`` with an error of
+            about 1e-6 all the same, since the test does not see rounding.
 
     Raises:
         ValueError: a setting is out of range.

@@ -45,7 +45,8 @@ class Doses(eqx.Module):
     """Amounts given into one input port, at once or as infusions.
 
     An amount has the port's unit multiplied by time (mg into a port in mg/h). It arrives at `time` plus the port's lag
-    parameter, if the port has one.
+    parameter, if the port has one. A bolus moves the states by the rates' slope in the port times the amount: it is meant
+    for ports in which the rates are linear.
 
     Attributes:
         time: when each dose is given, ``[doses]`` for all twins alike or ``[twins, doses]``; +inf fills up short rows.

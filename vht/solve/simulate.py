@@ -63,7 +63,8 @@ def simulate(
         observe: states and outputs to save; by default all.
         method: how to solve.
         backend: "lanes" for this package's kernels, "xla" for diffrax, "auto" for lanes unless the model uses
-            something that they cannot compile, which a warning then says.
+            something that they cannot compile, which a warning then says. Only lanes looks for kinks and jumps of the rates
+            inside its steps: where there are some, the error of "xla" can be a hundred tolerances.
         slice_size: solve so many twins at a time; Ctrl-C is heard between two slices. Not under a transformation. By
             default cohorts of more than 65,536 twins are solved in slices.
         progress: called with the twins done and their total after each slice.
