@@ -162,6 +162,16 @@ def test_infusions_far_from_time_zero_give_their_whole_amount(backend, duration)
     np.testing.assert_allclose(found.values["central"], [[9.5, 12.0]], rtol=1e-9)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_doses_one_tick_of_the_clock_apart(backend):
+    when = 3.0 + np.finfo(float).eps * 2.0 * np.arange(5)
+    schedule = _doses(when, np.arange(1.0, 6.0), np.array([0.0, 0.0, 2.5, 0.0, 0.0]))
+    found = simulate(Oral(ke=0.0, base=0.0), np.array([3.0, 4.0, 6.0]), schedule=schedule, backend=backend)
+    assert len(set(when)) == 5
+    np.testing.assert_array_equal(found.status, Status.OK)
+    np.testing.assert_allclose(found.values["central"], [[0.0, 13.2, 15.0]], rtol=1e-9)
+
+
 def test_sensitivities_to_times_do_not_hang_on_the_clock():
     def steps(start):
         def solved(when):

@@ -23,7 +23,8 @@ class Tsit5:
     Attributes:
         rtol: relative tolerance of one step.
         atol: absolute tolerance of one step, in each state's unit.
-        max_steps: steps (tried, not only accepted) after which a twin ends as ``max_steps``.
+        max_steps: steps (tried, not only accepted) after which a twin ends as ``max_steps``; on the `xla` backend those
+            between two events.
         step: if given, take steps of this size (shorter ones to land on events and on the end) without error test.
         first_step: if given, the first step is no larger; it is estimated otherwise (Hairer, Norsett, Wanner I, II.4).
         max_step: if given, no step is larger. Rates that change for a short while only, by time and not by a schedule,

@@ -131,7 +131,7 @@ class _Segments:
                 max_steps=self.method.max_steps,
                 throw=False,
             )
-        assert solution.ys is not None
+        assert solution.ys is not None and solution.ts is not None
         saved, last = solution.ys
         rows = jax.vmap(lambda z: self.scaled(z, back=True))(saved)
         found = jax.vmap(lambda t, y: self.observe(t, y, c.inputs))(self.times, rows)
@@ -140,6 +140,8 @@ class _Segments:
         y = self.scaled(tuple(v[0] for v in last), back=True)
         going = jnp.stack([jnp.isfinite(v) for v in y]).all()
         status = jnp.where(going, Status.OK, Status.NON_FINITE)
+        # once there, a last step cut short to land is no failure
+        short = solution.ts[1][0] < end
         for result, code in (
             (diffrax.RESULTS.max_steps_reached, Status.MAX_STEPS),
             (diffrax.RESULTS.dt_min_reached, Status.STEP_TOO_SMALL),
@@ -147,7 +149,7 @@ class _Segments:
             (diffrax.RESULTS.nonlinear_max_steps_reached, Status.NON_FINITE),
             (diffrax.RESULTS.singular, Status.NON_FINITE),
         ):
-            status = jnp.where(solution.result == result, code, status)
+            status = jnp.where(short & (solution.result == result), code, status)
         return c._replace(
             t=stop,
             y=y,
