@@ -165,7 +165,7 @@ class TestSimulate:
         done = run("simulate", "simulation.toml", "--out", "out", "--no-figures")
         assert done.exit_code == 0
         assert "`ka` is 99, outside its bounds (0.05, 20) 1/h." in done.stderr
-        assert "1 twin has `CL` outside its bounds (0.1, 50) L/h: Bob." in done.stderr
+        assert "1 twin has `CL` outside its bounds (0.001, 500) L/h: Bob." in done.stderr
         assert "`V`" not in done.stderr
         assert run("simulate", "simulation.toml", "--out", "quiet", "--quiet").stderr == ""
 

@@ -79,6 +79,7 @@ class TestMeaning:
             [solver]
             rtol = 1e-6
             max_steps = 500
+            max_step = "30 min"
             backend = "xla"
             [calibrate]
             starts = 3
@@ -98,7 +99,7 @@ class TestMeaning:
         assert isinstance(noise, Combined) and (noise.sd, noise.fraction) == pytest.approx((0.1, 0.1))
         assert study.since == {"c": 0.5}
         assert (study.estimator.starts, study.estimator.seed, study.estimator.max_iterations) == (3, 5, 7)
-        assert study.problem.method == Tsit5(rtol=1e-6, atol=1e-10, max_steps=500)
+        assert study.problem.method == Tsit5(rtol=1e-6, atol=1e-10, max_steps=500, max_step=0.5)
         assert study.problem.twin_names == ("1",)
         np.testing.assert_array_equal(study.problem.schedule.doses["dose"].amount, [[100.0]])
 
@@ -238,6 +239,8 @@ class TestProblems:
             ("[tables]", "[calibrate]\nstarts = 1.5\n[tables]", "calibrate.starts", ["whole number"]),
             ("[tables]", "[solver]\nbackend = 'cuda'\n[tables]", "solver.backend", ['"lanes"']),
             ("[tables]", "[solver]\nrtol = 'small'\n[tables]", "solver.rtol", ["a number"]),
+            ("[tables]", "[solver]\nmax_step = '1 mmHg'\n[tables]", "solver.max_step", ["pressure"]),
+            ("[tables]", "[solver]\nmax_step = '0 h'\n[tables]", "solver.max_step", ["positive"]),
         ],
     )
     def test_one(self, problems, old, new, key, words):

@@ -86,7 +86,7 @@ class _Reader:
         observables, since = self._observables()
         for name in form.inputs:
             self._name(f"inputs.{name}", "input", name, self.inputs)
-        files, simulation = self._files(), self._simulation()
+        files, simulation, solver = self._files(), self._simulation(), self._solver()
         if self.verb == "calibrate":
             if not self.raw.get("free"):
                 self.note(
@@ -100,7 +100,6 @@ class _Reader:
             self.note(*NO_SIMULATION)
         if self.found:
             return None
-        solver = form.solver.model_dump(exclude_none=True, exclude={"backend"})
         return Study(
             path=self.path,
             title=form.title or self.path.stem,
@@ -309,6 +308,15 @@ class _Reader:
             self._name("simulate.observe", "output or state", name, {**self.outputs, **self.states})
         vary, observe = (None if names is None else tuple(names) for names in (table.vary, table.observe))
         return Simulation(times, sample, table.seed, vary, table.spread, observe)
+
+    def _solver(self) -> dict[str, Any]:
+        table = self.form.solver
+        settings = table.model_dump(exclude_none=True, exclude={"backend", "max_step"})
+        if table.max_step is not None:
+            longest = settings["max_step"] = self._number("solver.max_step", table.max_step, self.cls.time)
+            if longest <= 0:
+                self.note("solver.max_step", f"The longest step must be positive, but is {table.max_step}.")
+        return settings
 
     def _dropped(self, section: str) -> list[tuple[str, str]]:
         """Keys of a section that were malformed, without the section's name."""

@@ -123,6 +123,7 @@ class SolverSection(_Section):
     rtol: NotNegative | None = None
     atol: NotNegative | None = None
     max_steps: Count | None = None
+    max_step: AQuantity | None = None
     backend: Literal["auto", "lanes", "xla"] = "auto"
 
 

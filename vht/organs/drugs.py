@@ -32,7 +32,7 @@ class OralDrug1(Organ):
     ka: Scalar = param(
         1.5, "1/h", "absorption rate", bounds=(0.05, 20.0), prior=LogNormal(1.5, 0.6), source="pinheiro2000"
     )
-    CL: Scalar = param(2.8, "L/h", "clearance", bounds=(0.1, 50.0), prior=LogNormal(2.8, 0.3), source="pinheiro2000")
+    CL: Scalar = param(2.8, "L/h", "clearance", bounds=(0.001, 500.0), prior=LogNormal(2.8, 0.3), source="pinheiro2000")
     V: Scalar = param(
         32.0, "L", "volume of distribution", bounds=(0.1, 20000.0), prior=LogNormal(32.0, 0.2), source="pinheiro2000"
     )
