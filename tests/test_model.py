@@ -204,6 +204,36 @@ def test_equal_units_not_only_equal_dimensions():
         check_units(variant(In=In))
 
 
+def test_numbers_that_are_captured_are_pure_numbers():
+    # arrays from outside the method become constants of its jaxpr, of a nested call's, and of a branch's
+    third, nought = jnp.asarray(1.0 / 3.0), jnp.asarray(0.0)
+
+    class Leak(Organ):
+        """A tank that leaks."""
+
+        time: ClassVar[str] = "s"
+        k: Scalar = param(1.0, "1/s", "rate")
+
+        class State(Vars):
+            x: Scalar = state(1.0, "mL", "level")
+
+        def rates(self, t, x, u):
+            once = jax.jit(lambda v: v * third + nought)(x.x)
+            twice = jax.lax.cond(x.x > nought, lambda v: v * third, lambda v: v + nought, once)
+            return self.State(x=-self.k * twice)
+
+    check_units(Leak)
+
+    class Mixed(Leak):
+        """The same, and a number added to a volume."""
+
+        def rates(self, t, x, u):
+            return self.State(x=-self.k * (x.x + third))
+
+    with pytest.raises(UnitError, match="`add` of mL and"):
+        check_units(Mixed)
+
+
 def test_units_of_outputs_initial_values_and_time():
     with pytest.raises(UnitError, match=r"Variant.outputs: the output `P` must be in mmHg, but is in mL/s"):
         check_units(variant(outputs_=lambda s, t, x, u: s.Out(P=u.Q)))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from vht.cohort.study import InvalidStudy, Simulation, Study
     from vht.cohort.tables import CohortData, TableFiles, read_cohort
 
-# pydantic and pandas wait until used
+# pydantic and pyarrow wait until used
 _HOME = {
     "CohortData": "tables",
     "InvalidStudy": "study",

@@ -158,7 +158,7 @@ def _method(
 def _walk(closed: jex.ClosedJaxpr, inputs: Sequence[Any]) -> list[Any]:
     none = registry().Unit("dimensionless")
     constants = [ANY if _fits_all(c) else none for c in closed.consts]
-    return _jaxpr(closed.jaxpr, [*constants, *inputs])
+    return _jaxpr(closed.jaxpr, inputs, constants)
 
 
 def _fits_all(value: Any) -> bool:
@@ -166,9 +166,9 @@ def _fits_all(value: Any) -> bool:
     return array.dtype.kind in "fiu" and bool(np.all((array == 0) | np.isinf(array.astype(float))))
 
 
-def _jaxpr(jaxpr: jex.Jaxpr, inputs: Sequence[Any]) -> list[Any]:
+def _jaxpr(jaxpr: jex.Jaxpr, inputs: Sequence[Any], constants: Sequence[Any]) -> list[Any]:
     none = registry().Unit("dimensionless")
-    env: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))
+    env: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
 
     def unit_of(atom: Any) -> Any:
         if isinstance(atom, jex.Literal):
@@ -220,17 +220,17 @@ def _equation(eqn: Any, units: list[Any]) -> list[Any]:
         case "sign" | "is_finite" | "population_count" | "clz":
             return [none]
         case "cond":
-            branches = [_jaxpr(b.jaxpr, [ANY] * len(b.consts) + units[1:]) for b in eqn.params["branches"]]
+            branches = [_walk(b, units[1:]) for b in eqn.params["branches"]]
             return [_alike(eqn, list(outs)) for outs in zip(*branches, strict=True)]
         case "while":
             p = eqn.params
             start = units[p["cond_nconsts"] + p["body_nconsts"] :]
             held = units[p["cond_nconsts"] : p["cond_nconsts"] + p["body_nconsts"]]
-            return _turns(eqn, p["body_jaxpr"].jaxpr, held, start)
+            return _turns(eqn, p["body_jaxpr"], held, start)
         case "scan":
             p = eqn.params
             cut = p["num_consts"] + p["num_carry"]
-            carry = _turns(eqn, p["jaxpr"].jaxpr, units[: p["num_consts"]], units[p["num_consts"] : cut], units[cut:])
+            carry = _turns(eqn, p["jaxpr"], units[: p["num_consts"]], units[p["num_consts"] : cut], units[cut:])
             return carry
     inner = nested_jaxpr(eqn)
     if inner is not None:
@@ -244,10 +244,10 @@ def _equation(eqn: Any, units: list[Any]) -> list[Any]:
     return [none] * len(eqn.outvars)
 
 
-def _turns(eqn: Any, body: jex.Jaxpr, held: list[Any], start: list[Any], xs: Sequence[Any] = ()) -> list[Any]:
+def _turns(eqn: Any, body: jex.ClosedJaxpr, held: list[Any], start: list[Any], xs: Sequence[Any] = ()) -> list[Any]:
     carry = start
     for _ in range(2):  # a value that starts as 0 gets its unit in the first turn
-        after = _jaxpr(body, [*held, *carry, *xs])
+        after = _walk(body, [*held, *carry, *xs])
         carry = [_alike(eqn, [a, b]) for a, b in zip(carry, after, strict=False)]
     return carry
 
