@@ -127,14 +127,14 @@ def test_studies_to_edit(tmp_path):
 
 
 def test_the_default_folder_is_numbered(tmp_path, monkeypatch):
-    from vht.demo.demo import _free_name
+    from vht.demo.demo import _default_folder
 
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "vht-demo"
-    assert _free_name(path) == path
-    path.mkdir()
+    assert str(_default_folder(False)) == "vht-demo"
+    (tmp_path / "vht-demo").mkdir()
     (tmp_path / "vht-demo-2").mkdir()
-    assert _free_name(path) == tmp_path / "vht-demo-3"
+    assert str(_default_folder(False)) == "vht-demo-3"
+    assert str(_default_folder(True)) == "vht-demo"
 
 
 def test_an_earlier_demo_is_kept(demo):

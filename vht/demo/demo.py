@@ -57,7 +57,7 @@ def run_demo(out: pathlib.Path | None, console: Console, *, overwrite: bool = Fa
         StudyError: the folder cannot be written.
     """
     began = time.perf_counter()
-    out = out or _free_name(pathlib.Path("vht-demo"))
+    out = out or _default_folder(overwrite)
     check_output(out, overwrite=overwrite)
     document: dict[str, Any] = {"out": str(out)}
     with new_result(out, overwrite=overwrite) as folder:
@@ -92,10 +92,10 @@ def _speed(study: Study, console: Console) -> dict[str, Any]:
     return {"twins_per_second": rate, "seconds_compiled": seconds}
 
 
-def _free_name(path: pathlib.Path) -> pathlib.Path:
-    """The path, or the first of ``path-2``, ``path-3``, ... that is free."""
-    free, number = path, 1
-    while free.exists():
+def _default_folder(overwrite: bool) -> pathlib.Path:
+    """``vht-demo``, or the first of ``vht-demo-2``, ``vht-demo-3``, ... that is free if nothing may be overwritten."""
+    path, number = pathlib.Path("vht-demo"), 1
+    while path.exists() and not overwrite:
         number += 1
-        free = path.with_name(f"{path.name}-{number}")
-    return free
+        path = pathlib.Path(f"vht-demo-{number}")
+    return path
