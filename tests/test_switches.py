@@ -144,3 +144,35 @@ def test_smooth_models_pay_nothing():
     plain, guarded = simulate(Decay(), times), simulate(Guarded(), times)
     assert plain.steps[0] == guarded.steps[0]
     np.testing.assert_allclose(plain.values["x"], guarded.values["x"], rtol=1e-14)
+
+
+class Gate(Organ):
+    """A level that rises, and a steep one behind it that follows from a time on."""
+
+    time: ClassVar[str] = "s"
+    begin: Scalar = param(0.5, "s", "when the second begins to rise")
+    onset: Scalar = param(0.0, "s", "how much later than that")
+    slope: Scalar = param(1.0, "1/s", "how fast")
+    steepness: Scalar = param(1e6, "1/s", "how fast the second follows")
+
+    class State(Vars):
+        x: Scalar = state(0.0, "1", "first")
+        y: Scalar = state(0.0, "1", "second")
+
+    def rates(self, t: Scalar, x: State, u: Any) -> State:
+        return self.State(
+            x=self.slope, y=self.steepness * jnp.maximum(x.x - self.slope * (self.begin + self.onset), 0.0)
+        )
+
+
+def test_a_kink_is_found_as_nearly_as_the_clock_allows():
+    # the sensitivity to the onset jumps in its rate by 1e6: no step of the clock is short enough for 1e-10 of nothing
+    times = np.array([0.25, 0.500001, 0.51])
+    found, slopes = simulate_with_jacobian(
+        Gate(), times, twins={"slope": np.array([1.0, 3.0])}, free=["onset"], method=Tsit5(rtol=1e-8, atol=1e-10)
+    )
+    assert found.ok.all()
+    over = np.maximum(times - 0.5, 0.0)
+    slope = np.array([[1.0], [3.0]])
+    np.testing.assert_allclose(found.values["y"], 0.5e6 * slope * over**2, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(slopes["y"][..., 0], -1e6 * slope * over, rtol=1e-6, atol=1e-6)

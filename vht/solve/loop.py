@@ -344,21 +344,27 @@ class _Solve:
             h_next, log_error = h, c.log_error
         else:
             square = self.norm2(error, self.scales(c.y, y))
+            floor = FLOOR_ULPS * np.finfo(np.float64).eps * jnp.maximum(abs(c.t), abs(stop))
+            least = located = jnp.array(False)
             if switches:
+                across = ~_all_equal(seen)
                 # the estimate holds for smooth rates
-                square = jnp.where(_all_equal(seen), square, square * UNDERESTIMATE**2)
+                square = jnp.where(across, square * UNDERESTIMATE**2, square)
+                # nearer than the clock ticks no kink can be found: the least step that crosses it is as good as it gets; but
+                # not twice on end (which leaves a logarithm of 0), or a twin that only chatters would spend all its steps
+                least = taken <= 1.5 * floor
+                located = across & (square < jnp.inf) & (c.log_error < 0.0)
             finite = square < jnp.inf
-            accepted = square <= 1.0
+            accepted = (square <= 1.0) | (located & least)
             log_now = jnp.log(square)
             factor = SAFETY * jnp.exp(log_now * (-0.5 * NOW) + c.log_error * (0.5 * BEFORE))
-            log_error = jnp.where(accepted, jnp.maximum(log_now, LEAST_LOG), c.log_error)
+            log_error = jnp.where(accepted, jnp.clip(log_now, LEAST_LOG, 0.0), c.log_error)
             factor = jnp.where(finite, jnp.clip(factor, SHRINK, GROW), SHRINK_NON_FINITE)
             h_next = jnp.minimum(taken * lax.convert_element_type(factor, np.float64), twin.longest)
             # a step cut short to land says nothing against the size that was meant
             h_next = jnp.where(accepted, jnp.maximum(h_next, jnp.where(taken < h, h, 0.0)), h_next)
-            floor = FLOOR_ULPS * np.finfo(np.float64).eps * jnp.maximum(abs(c.t), abs(stop))
             failed = jnp.where(finite, np.int32(Status.STEP_TOO_SMALL), np.int32(Status.NON_FINITE))
-            failure = jnp.where(accepted | (h_next >= floor), np.int32(Status.OK), failed)
+            failure = jnp.where(accepted | (h_next >= floor) | (located & ~least), np.int32(Status.OK), failed)
             h_next = jnp.maximum(h_next, floor)
 
         reached = jnp.where(accepted, t, c.t)
