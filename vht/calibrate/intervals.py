@@ -22,7 +22,7 @@ from vht.calibrate.levenberg import Minimum, Outcome, Search, minimise
 from vht.calibrate.problem import Problem
 from vht.calibrate.result import Calibration
 from vht.calibrate.solver import predictor
-from vht.calibrate.uncertainty import student_quantile
+from vht.calibrate.uncertainty import Inverse, student_quantile
 from vht.errors import ModelError, nearest
 
 Progress = Callable[[int, int], None]
@@ -226,15 +226,13 @@ class _Profiles:
 
 def _drag(minimum: Minimum, k: np.ndarray) -> np.ndarray:
     rows = np.arange(k.size)
-    scale = np.sqrt(np.maximum(np.einsum("bkk->bk", minimum.hessian), np.finfo(float).tiny))
-    scaled = minimum.hessian / scale[:, :, None] / scale[:, None, :]
     apart = minimum.held.copy()
     apart[rows, k] = True
-    others = np.where(apart[:, :, None] | apart[:, None, :], np.eye(k.size and scale.shape[1]), scaled)
-    column = np.where(apart, 0.0, scaled[rows, :, k])
-    drag = -np.matmul(np.linalg.pinv(others, rcond=1e-13, hermitian=True), column[:, :, None])[:, :, 0]
+    others = np.where(apart[:, :, None] | apart[:, None, :], np.eye(apart.shape[1]), minimum.hessian)
+    column = np.where(apart, 0.0, minimum.hessian[rows, :, k])
+    drag = -np.matmul(Inverse.of(others).matrix, column[:, :, None])[:, :, 0]
     drag[rows, k] = 1.0
-    return drag * scale[rows, k][:, None] / scale
+    return drag
 
 
 def _slices(

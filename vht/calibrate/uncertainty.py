@@ -82,7 +82,7 @@ def uncertainty(
     rest = np.where(free, prior, 0.0) + np.where(held[:, :, None], np.eye(held.shape[1]), 0.0)
 
     found = errors(layout, twin, predicted, parts)
-    inverse = _Inverse.of(information(predicted, jacobian, used, found) + rest)
+    inverse = Inverse.of(information(predicted, jacobian, used, found) + rest)
     weakest, singular = inverse.vectors[:, :, 0], inverse.values[:, 0] < threshold
     exhausted = np.zeros(twin.size, bool)
     if any(is_estimated(noise) for noise in noises):
@@ -90,7 +90,7 @@ def uncertainty(
             before = found
             leverage = _leverage(jacobian, np.where(free, inverse.matrix, 0.0))
             found, exhausted = _restricted(noises, layout, scale, twin, predicted, square, leverage, found)
-            inverse = _Inverse.of(information(predicted, jacobian, used, found) + rest)
+            inverse = Inverse.of(information(predicted, jacobian, used, found) + rest)
             change = np.abs(found.variance - before.variance) > 1e-7 * before.variance
             if not (change & ~singular[:, None] & ~exhausted[:, None]).any():
                 break
@@ -178,7 +178,7 @@ def _for_unknown_noise(
     # a part without any measurement, or at its limit, takes no share in anything
     empty = np.einsum("bcc->bc", known) <= 1e-12
     blocked = empty[:, :, None] | empty[:, None, :]
-    inverse = np.where(blocked, 0.0, _Inverse.of(np.where(blocked, np.eye(number), known)).matrix)
+    inverse = np.where(blocked, 0.0, Inverse.of(np.where(blocked, np.eye(number), known)).matrix)
     effect = np.stack([np.einsum("bkl,blk->bk", s, covariance) for s in spread], axis=2)
     doubt = np.einsum("bkc,bcd,bkd->bk", effect, inverse, effect)
     variance = np.einsum("bkk->bk", covariance)
@@ -193,7 +193,7 @@ def _for_unknown_noise(
     return covariance + np.where(sound[:, None, None], excess, 0.0), degrees
 
 
-class _Inverse(NamedTuple):
+class Inverse(NamedTuple):
     """Inverse of symmetric matrices by way of their unit-diagonal form, whose eigenvalues ascend."""
 
     matrix: np.ndarray
@@ -201,14 +201,14 @@ class _Inverse(NamedTuple):
     vectors: np.ndarray
 
     @staticmethod
-    def of(matrix: np.ndarray) -> _Inverse:
+    def of(matrix: np.ndarray) -> Inverse:
         diagonal = np.einsum("bkk->bk", matrix)
         # what is not determined at all keeps a scale, so that its inverse is huge and not infinite
         largest = diagonal.max(axis=1, initial=0.0, keepdims=True)
         scale = np.sqrt(np.where(largest > 0, np.maximum(diagonal, 1e-40 * largest), 1.0))
         values, vectors = np.linalg.eigh(matrix / scale[:, :, None] / scale[:, None, :])
         inverse = np.matmul(vectors / np.maximum(values, 1e-20)[:, None, :], np.swapaxes(vectors, 1, 2))
-        return _Inverse(inverse / scale[:, :, None] / scale[:, None, :], values, vectors)
+        return Inverse(inverse / scale[:, :, None] / scale[:, None, :], values, vectors)
 
 
 def student_quantile(level: float, degrees: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:

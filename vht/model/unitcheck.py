@@ -157,28 +157,26 @@ def _method(
 
 def _walk(closed: jex.ClosedJaxpr, inputs: Sequence[Any]) -> list[Any]:
     none = registry().Unit("dimensionless")
-    constants = [ANY if _fits_all(c) else none for c in closed.consts]
-    return _jaxpr(closed.jaxpr, inputs, constants)
 
+    def unit_of_number(value: Any) -> Any:
+        return ANY if _fits_all(value) else none
 
-def _fits_all(value: Any) -> bool:
-    array = np.asarray(value)
-    return array.dtype.kind in "fiu" and bool(np.all((array == 0) | np.isinf(array.astype(float))))
-
-
-def _jaxpr(jaxpr: jex.Jaxpr, inputs: Sequence[Any], constants: Sequence[Any]) -> list[Any]:
-    none = registry().Unit("dimensionless")
-    env: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
+    jaxpr = closed.jaxpr
+    env: dict[Any, Any] = dict(zip(jaxpr.constvars, map(unit_of_number, closed.consts), strict=True))
+    env.update(zip(jaxpr.invars, inputs, strict=True))
 
     def unit_of(atom: Any) -> Any:
-        if isinstance(atom, jex.Literal):
-            return ANY if _fits_all(atom.val) else none
-        return env[atom]
+        return unit_of_number(atom.val) if isinstance(atom, jex.Literal) else env[atom]
 
     for eqn in jaxpr.eqns:
         outs = _equation(eqn, [unit_of(a) for a in eqn.invars])
         env.update(zip(eqn.outvars, outs, strict=True))
     return [unit_of(a) for a in jaxpr.outvars]
+
+
+def _fits_all(value: Any) -> bool:
+    array = np.asarray(value)
+    return array.dtype.kind in "fiu" and bool(np.all((array == 0) | np.isinf(array.astype(float))))
 
 
 def _equation(eqn: Any, units: list[Any]) -> list[Any]:
