@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from vht.calibrate.estimators import BLOCK
 from vht.calibrate.fit import Predict, Task, objective
 from vht.calibrate.layout import Layout
 from vht.calibrate.levenberg import Minimum, Outcome, Search, minimise
@@ -242,8 +243,10 @@ def _slices(
     layout = _with_known_errors(problem, calibration)
     transforms = problem.transforms
     good = np.flatnonzero(np.isfinite(calibration.search_estimate).all(axis=1))
-    for first in range(0, good.size, SLICE):
-        some = good[first : first + SLICE]
+    # the Jacobian is the largest array, as in a calibration; here each twin has a lane for each chosen parameter
+    size = max(min(SLICE, BLOCK // (layout.value.shape[1] * len(transforms) * max(chosen.size, 1))), 1)
+    for first in range(0, good.size, size):
+        some = good[first : first + size]
         task = Task(
             predict=lambda natural, lane, some=some: predict(natural, some[lane]),
             layout=layout.take(some),
