@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from vht_kernels.errors import LoweringError
-from vht_kernels.tables import full_like, length, read, write
+from vht_kernels.tables import full_like, length, read, scratch, write
 
 if TYPE_CHECKING:
     from vht_kernels.batching import Report, lanes
 
-__all__ = ["LoweringError", "Report", "full_like", "lanes", "length", "read", "write"]
+__all__ = ["LoweringError", "Report", "full_like", "lanes", "length", "read", "scratch", "write"]
 
 
 def __getattr__(name: str) -> Any:

@@ -85,6 +85,10 @@ class _Walk:
                 inner, numbers = (p["jaxpr"],), (p["length"], p["reverse"], p["num_consts"], p["num_carry"])
             case "cond":
                 inner, numbers = tuple(p["branches"]), ()
+            case "table_full_like":
+                inner, numbers = (), (p["repeat"],)
+            case "table_scratch":
+                inner, numbers = (), (p["size"],)
             case _:
                 nested = nested_jaxpr(eqn)
                 inner, numbers = (() if nested is None else (nested,)), ()

@@ -169,7 +169,16 @@ def _length(walk: _Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
 def _full_like(walk: _Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
     like, value = args
     assert isinstance(like, Table) and isinstance(value, Value)
-    return [walk.memory.fill(walk.memory.make(like.length, value.dtype), value)]
+    repeat = walk.e.constant(eqn.params["repeat"], INDEX)
+    size = walk.e.op("mul", [like.length, repeat], INDEX, lambda b, p, q: b.mul(p, q))
+    return [walk.memory.fill(walk.memory.make(size, value.dtype), value)]
+
+
+def _scratch(walk: _Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
+    (value,) = args
+    assert isinstance(value, Value)
+    size = walk.e.constant(eqn.params["size"], INDEX)
+    return [walk.memory.fill(walk.memory.make(size, value.dtype, scratch=True), value)]
 
 
 def _write(walk: _Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
@@ -189,6 +198,7 @@ _STRUCTURED: dict[str, Callable[[Any, Any, list[Operand]], list[Operand]]] = {
     "table_read": _read,
     "table_length": _length,
     "table_full_like": _full_like,
+    "table_scratch": _scratch,
     "table_write": _write,
 }
 

@@ -15,6 +15,7 @@ from vht_kernels.rules import convert
 from vht_kernels.versions import Operand, Table, Versions
 
 OUT_OF_MEMORY = 1  # what a kernel returns instead of 0
+LINE = 64  # bytes of a cache line
 
 
 def element_size(dtype: np.dtype) -> int:
@@ -41,6 +42,8 @@ class Memory:
         # lanes past the last one take part in what the others do, and may touch only what the last one may touch
         last = e.spread(e.op("sub", [lanes, e.constant(1, INDEX)], INDEX, lambda b, p, q: b.sub(p, q)))
         self.lane = Value(e.builder.select(self.alive, lane, last), INDEX, False, e.level)
+        # an instruction rather than a constant: a value with an identity of its own
+        self._in_group = Value(e.builder.sub(lane, e.spread(start)), INDEX, False, e.level)
         self.versions = Versions()
         self._slots: list[ir.AllocaInstr] = []
         self._tables: list[Table] = []  # by storage
@@ -72,9 +75,15 @@ class Memory:
         if not e.width:
             e.builder.store(number, address)
             return
-        arguments = [number.type, PTR, I32, self.alive.type]
-        f = e.intrinsic(f"llvm.masked.store.{suffix(number.type)}.p0", ir.VoidType(), arguments)
-        e.builder.call(f, [number, address, ir.Constant(I32, element_size(value.dtype)), self.alive])
+        self._masked_store(number, address, self.alive)
+
+    def _masked_store(self, number: ir.Value, address: ir.Value, mask: ir.Value) -> None:
+        arguments = [number.type, PTR, I32, mask.type]
+        f = self.e.intrinsic(f"llvm.masked.store.{suffix(number.type)}.p0", ir.VoidType(), arguments)
+        size = 8 if isinstance(number.type.element, ir.DoubleType) else 4
+        if isinstance(number.type.element, ir.IntType):
+            size = number.type.element.width // 8
+        self.e.builder.call(f, [number, address, ir.Constant(I32, size), mask])
 
     def _from_memory(self, value: Value) -> Value:
         if value.dtype != np.bool_:
@@ -121,8 +130,9 @@ class Memory:
             return b.select(b.icmp_signed("<", i, none), none, i)
 
         place = e.op("clamp", [convert(e, index, INDEX), last, zero], INDEX, clamp)
-        if table.offset is not None:
-            place = e.op("add", [place, table.offset], INDEX, lambda b, p, q: b.add(p, q))
+        if table.stride > 1 and place.uniform:
+            return self._from_memory(Value(self._load_side_by_side(table, place), table.dtype, False, e.level))
+        place = self._place(table, place)
         filled = e.op("gt", [table.length, zero], np.dtype(np.bool_), lambda b, p, q: b.icmp_signed(">", p, q))
 
         def gather(b: ir.IRBuilder, i: ir.Value, some: ir.Value) -> ir.Value:
@@ -134,6 +144,26 @@ class Memory:
         else:
             here = Value(gather(e.builder, e.spread(place), e.spread(filled)), table.dtype, False, e.level)
         return self._from_memory(here)
+
+    def _place(self, table: Table, index: Value) -> Value:
+        """Where an entry lies, in entries from the table's base."""
+        e = self.e
+        if table.stride > 1:
+            stride = e.constant(table.stride, INDEX)
+            index = e.op("mul", [index, stride], INDEX, lambda b, p, q: b.mul(p, q))
+        if table.offset is None:
+            return index
+        return e.op("add", [index, table.offset], INDEX, lambda b, p, q: b.add(p, q))
+
+    def _side_by_side(self, table: Table, index: Value) -> ir.Value:
+        """The address of the entries of all lanes at one index."""
+        b = self.e.builder
+        place = b.mul(index.ir, ir.Constant(I64, table.stride))
+        return b.gep(table.base, [place], source_etype=memory_type(table.dtype))
+
+    def _load_side_by_side(self, table: Table, index: Value) -> ir.Value:
+        vector = ir.VectorType(memory_type(table.dtype), self.e.width)
+        return self.e.builder.load(self._side_by_side(table, index), align=element_size(table.dtype), typ=vector)
 
     def _gather(self, b: ir.IRBuilder, base: ir.Value, dtype: np.dtype, place: ir.Value, some: ir.Value) -> ir.Value:
         element = memory_type(dtype)
@@ -174,8 +204,12 @@ class Memory:
 
         index = convert(e, index, INDEX)
         ok = e.op("inside", [index, table.length, e.constant(0, INDEX)], np.dtype(np.bool_), inside)
-        place = e.op("add", [index, table.offset], INDEX, lambda b, p, q: b.add(p, q))
-        self._scatter(table.base, value, place, e.masked(e.spread(ok)))
+        mask = e.masked(e.spread(ok))
+        if table.stride > 1 and index.uniform:
+            # outside the table nothing is stored, so its address does not matter
+            self._masked_store(self._to_memory(value), self._side_by_side(table, index), mask)
+        else:
+            self._scatter(table.base, value, self._place(table, index), mask)
 
     def _scatter(self, base: ir.Value, value: Value, place: Value, mask: ir.Value) -> None:
         e, element = self.e, memory_type(value.dtype)
@@ -199,15 +233,17 @@ class Memory:
 
     # ------------------------------------------------------------------------------------------------ whole tables
 
-    def make(self, length: Value, dtype: np.dtype) -> Table:
-        """A table to write to; what it holds is not said yet."""
+    def make(self, length: Value, dtype: np.dtype, scratch: bool = False) -> Table:
+        """A table to write to; what it holds is not said yet. In scratch the lanes of a group lie side by side."""
         e = self.e
         slot = e.scopes[0].builder.alloca(PTR, name=f"storage{len(self._slots)}")
         inner, e.scopes[3:] = e.scopes[3:], []  # the group's own scope: all that follows can see what is written there
         # where the storage lies is known only at the end (an output, or memory of its own), so its address is read
         # from a slot that `place` fills; LLVM turns the slot into a register
         base = e.builder.load(slot, typ=PTR)
-        table = Table(base, dtype, length, self._offset(length), len(self._slots))
+        scratch = scratch and bool(e.width)
+        offset = self._in_group if scratch else self._offset(length)
+        table = Table(base, dtype, length, offset, len(self._slots), stride=e.width if scratch else 1)
         e.scopes += inner
         self._slots.append(slot)
         self._tables.append(table)
@@ -245,7 +281,7 @@ class Memory:
         for result, out in zip(results, outs, strict=True):
             if not isinstance(result, Table):
                 continue
-            if result.storage is not None and result.storage not in owners:
+            if result.storage is not None and result.storage not in owners and result.stride == 1:
                 owners[result.storage] = out
             else:
                 self.copy(result, self.table(out, result.dtype, result.length, shared=False))
@@ -261,18 +297,22 @@ class Memory:
             offsets.append(size)
             # 8 bytes an entry hold every type, and no length of a table that exists makes this overflow
             size = frame.add(size, frame.mul(self._tables[number].length.ir, ir.Constant(I64, 8 * max(1, e.width))))
-        # a size of 0 might be answered with null
-        memory = frame.call(e.intrinsic("malloc", PTR, [I64]), [frame.add(size, ir.Constant(I64, 8))])
+        # a size of 0 might be answered with null; room to begin at a cache line, so that no vector lies across two
+        memory = frame.call(e.intrinsic("malloc", PTR, [I64]), [frame.add(size, ir.Constant(I64, LINE))])
         refused, granted = e.block("refused"), e.block("granted")
         frame.cbranch(frame.icmp_unsigned("==", memory, ir.Constant(PTR, None)), refused, granted)
         ir.IRBuilder(refused).ret(ir.Constant(I32, OUT_OF_MEMORY))
         frame.position_at_end(granted)
+        beyond = frame.and_(frame.ptrtoint(memory, I64), ir.Constant(I64, LINE - 1))
+        first = frame.gep(memory, [frame.sub(ir.Constant(I64, LINE), beyond)], source_etype=ir.IntType(8))
         for number, offset in zip(storages, offsets, strict=True):
             table = self._tables[number]
-            # entries are numbered by lane, as in an output, so that both kinds of storage are one
-            before = group.neg(group.mul(self.start, table.length.ir))
-            base = group.gep(memory, [offset], source_etype=ir.IntType(8))
-            group.store(group.gep(base, [before], source_etype=memory_type(table.dtype)), self._slots[number])
+            base = group.gep(first, [offset], source_etype=ir.IntType(8))
+            if table.stride == 1:
+                # entries are numbered by lane, as in an output, so that both kinds of storage are one
+                before = group.neg(group.mul(self.start, table.length.ir))
+                base = group.gep(base, [before], source_etype=memory_type(table.dtype))
+            group.store(base, self._slots[number])
         return memory
 
     def free(self, memory: ir.Value) -> None:

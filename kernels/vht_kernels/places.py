@@ -52,7 +52,7 @@ def _equation(eqn: Any, args: Places) -> Places:
     match eqn.primitive.name:
         case "table_write":
             return [args[0]]
-        case "table_full_like":
+        case "table_full_like" | "table_scratch":
             return [Place()]
         case "while" | "scan":
             return carried(eqn, args)

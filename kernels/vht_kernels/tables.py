@@ -1,12 +1,13 @@
 """Tables: the one kind of array a lane may touch, read and written one entry at a time.
 
 Inside a function given to `lanes` every value is a scalar except tables: rank-1 arrays that belong to one lane (or, with
-``in_axes=None``, are shared by all). They are used only through the four functions here. Each is an ordinary JAX primitive,
+``in_axes=None``, are shared by all). They are used only through the functions here. Each is an ordinary JAX primitive,
 so the same function also runs under `jax.vmap`, `jax.jit` and `jax.jvp`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ read_p = Primitive("table_read")
 length_p = Primitive("table_length")
 full_like_p = Primitive("table_full_like")
 write_p = Primitive("table_write")
+scratch_p = Primitive("table_scratch")
 
 
 def read(table: Shaped[ArrayLike, " n"], index: Int[ArrayLike, ""]) -> Shaped[Array, ""]:
@@ -47,23 +49,45 @@ def length(table: Shaped[ArrayLike, " n"]) -> Int[Array, ""]:
     return length_p.bind(_as_table(table))
 
 
-def full_like(table: Shaped[ArrayLike, " n"], fill: Scalar, dtype: Any = None) -> Shaped[Array, " n"]:
-    """A new table as long as another one, every entry equal to `fill`.
+def full_like(
+    table: Shaped[ArrayLike, " n"], fill: Scalar, dtype: Any = None, repeat: int = 1
+) -> Shaped[Array, " _repeated"]:
+    """A new table as long as another one, or some times as long, every entry equal to `fill`.
 
     Args:
         table: gives the length, shape ``[n]``.
         fill: the value of every entry.
         dtype: of the new table; by default that of `table`.
+        repeat: how many times as long, at least 1: shape ``[repeat * n]``.
     """
     table = _as_table(table)
-    return full_like_p.bind(table, jnp.asarray(fill, dtype=table.dtype if dtype is None else dtype))
+    if repeat < 1:
+        raise ValueError(f"`repeat` must be at least 1, but got {repeat}.")
+    fill = jnp.asarray(fill, dtype=table.dtype if dtype is None else dtype)
+    return full_like_p.bind(table, fill, repeat=int(repeat))
+
+
+def scratch(size: int, fill: Scalar, dtype: Any = None) -> Shaped[Array, " size"]:
+    """A table to work with: its size is part of the program, every entry equal to `fill`.
+
+    In `lanes` the entries of all lanes lie side by side, so that an index that is the same in all lanes (a loop's counter)
+    costs one vector load. It takes ``size`` vectors of memory for each thread, whatever the number of lanes.
+
+    Args:
+        size: number of entries, at least 1.
+        fill: the value of every entry.
+        dtype: of the table; by default that of `fill`.
+    """
+    if size < 1:
+        raise ValueError(f"`size` must be at least 1, but got {size}.")
+    return scratch_p.bind(jnp.asarray(fill, dtype=dtype), size=int(size))
 
 
 def write(table: Shaped[Array, " n"], index: Int[ArrayLike, ""], value: Scalar) -> Shaped[Array, " n"]:
     """A table with one entry replaced. In `lanes` the old table must not be used afterwards: that is a `LoweringError`.
 
     Args:
-        table: made by `full_like`, shape ``[n]``.
+        table: made by `full_like` or `scratch`, shape ``[n]``.
         index: which entry; outside ``0 .. n-1`` nothing is written.
         value: the new entry, of the table's dtype.
     """
@@ -104,8 +128,12 @@ def _length(table: Array) -> Array:
     return jnp.asarray(table.shape[0], dtype=np.int32)
 
 
-def _full_like(table: Array, fill: Array) -> Array:
-    return lax.broadcast(fill, table.shape)
+def _full_like(table: Array, fill: Array, *, repeat: int) -> Array:
+    return lax.broadcast(fill, (repeat * table.shape[0],))
+
+
+def _scratch(fill: Array, *, size: int) -> Array:
+    return lax.broadcast(fill, (size,))
 
 
 def _write(table: Array, index: Array, value: Array) -> Array:
@@ -115,12 +143,13 @@ def _write(table: Array, index: Array, value: Array) -> Array:
 
 
 def _define(primitive: Primitive, meaning: Callable[..., Array]) -> None:
-    def abstract(*avals: Any) -> Any:
-        out = jax.eval_shape(meaning, *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
+    def abstract(*avals: Any, **params: Any) -> Any:
+        shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        out = jax.eval_shape(functools.partial(meaning, **params), *shapes)
         return ShapedArray(out.shape, out.dtype)
 
-    def batch(args: Sequence[Array], axes: Sequence[int | None]) -> tuple[Array, int]:
-        return jax.vmap(meaning, in_axes=tuple(axes))(*args), 0
+    def batch(args: Sequence[Array], axes: Sequence[int | None], **params: Any) -> tuple[Array, int]:
+        return jax.vmap(functools.partial(meaning, **params), in_axes=tuple(axes))(*args), 0
 
     primitive.def_impl(meaning)
     primitive.def_abstract_eval(abstract)
@@ -128,7 +157,13 @@ def _define(primitive: Primitive, meaning: Callable[..., Array]) -> None:
     mlir.register_lowering(primitive, mlir.lower_fun(meaning, multiple_results=False))
 
 
-for _primitive, _meaning in ((read_p, _read), (length_p, _length), (full_like_p, _full_like), (write_p, _write)):
+for _primitive, _meaning in (
+    (read_p, _read),
+    (length_p, _length),
+    (full_like_p, _full_like),
+    (write_p, _write),
+    (scratch_p, _scratch),
+):
     _define(_primitive, _meaning)
 
 
@@ -149,11 +184,17 @@ def _length_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Arra
     return value, _zero(value)
 
 
-def _full_like_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
+def _full_like_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, repeat: int) -> tuple[Array, Any]:
     table, fill = primals
-    value = full_like_p.bind(table, fill)
+    value = full_like_p.bind(table, fill, repeat=repeat)
     dot = tangents[1]
-    return value, _zero(value) if type(dot) is ad.Zero else full_like_p.bind(table, dot)
+    return value, _zero(value) if type(dot) is ad.Zero else full_like_p.bind(table, dot, repeat=repeat)
+
+
+def _scratch_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, size: int) -> tuple[Array, Any]:
+    value = scratch_p.bind(*primals, size=size)
+    (dot,) = tangents
+    return value, _zero(value) if type(dot) is ad.Zero else scratch_p.bind(dot, size=size)
 
 
 def _write_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
@@ -164,7 +205,7 @@ def _write_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array
     zero = jnp.zeros_like(entry)
     table_dot, _, entry_dot = (None if type(t) is ad.Zero else t for t in tangents)
     if table_dot is None:
-        table_dot = full_like_p.bind(table, zero)
+        table_dot = full_like_p.bind(table, zero, repeat=1)
     return value, write_p.bind(table_dot, index, zero if entry_dot is None else entry_dot)
 
 
@@ -172,5 +213,6 @@ ad.primitive_jvps[read_p] = _read_jvp
 ad.primitive_jvps[length_p] = _length_jvp
 ad.primitive_jvps[full_like_p] = _full_like_jvp
 ad.primitive_jvps[write_p] = _write_jvp
+ad.primitive_jvps[scratch_p] = _scratch_jvp
 
-__all__ = ["full_like", "length", "read", "write"]
+__all__ = ["full_like", "length", "read", "scratch", "write"]

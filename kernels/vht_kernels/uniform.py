@@ -72,7 +72,7 @@ class Uniform:
 
     def _equation(self, eqn: Any, args: Sequence[bool]) -> list[bool]:
         match eqn.primitive.name:
-            case "table_full_like" | "table_write":
+            case "table_full_like" | "table_scratch" | "table_write":
                 return [False]  # written tables belong to one lane
             case "table_length":
                 return [True]

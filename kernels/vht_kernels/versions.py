@@ -21,7 +21,7 @@ from vht_kernels.errors import LoweringError, source_line, unsupported
 
 @dataclasses.dataclass(eq=False, slots=True, frozen=True)
 class Table:
-    """A rank-1 array in memory: entry `i` of a lane lies at ``base + (offset(lane) + i)`` entries."""
+    """A rank-1 array in memory: entry `i` of a lane lies at ``base + (offset(lane) + i * stride)`` entries."""
 
     base: ir.Value
     dtype: np.dtype
@@ -29,6 +29,7 @@ class Table:
     offset: Value | None  # i64 per lane, None when all lanes share the table
     storage: int | None = None  # number of the writable storage, None for an input
     version: int = 0
+    stride: int = 1  # in scratch tables the lanes of a group lie side by side
 
     def lies_in(self, other: Table) -> bool:
         """Whether both are the same memory."""
