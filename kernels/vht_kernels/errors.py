@@ -17,14 +17,19 @@ def unsupported(eqn: Any, why: str) -> LoweringError:
     return LoweringError(f"lanes cannot compile `{eqn.primitive.name}`: {why} ({source_line(eqn) or 'source unknown'})")
 
 
-def source_line(eqn: Any) -> str:
-    """``file:line (function)`` of the user's code behind an equation; empty if that is not known."""
+def source_line(eqn: Any, *below: pathlib.Path) -> str:
+    """``file:line (function)`` of the user's code behind an equation; empty if that is not known.
+
+    Args:
+        eqn: of a jaxpr.
+        below: folders whose code is not the user's, as this one's is not.
+    """
     # jax keeps these helpers private; without them the error is poorer, not wrong
     try:
         from jax._src import source_info_util
 
         frames = source_info_util.user_frames(eqn.source_info.traceback)
-        frame = next((f for f in frames if pathlib.Path(f.file_name).parent != _HERE), None)
+        frame = next((f for f in frames if pathlib.Path(f.file_name).parent not in (_HERE, *below)), None)
     except (ImportError, AttributeError):
         return ""
     return "" if frame is None else f"{frame.file_name}:{frame.start_line} ({frame.function_name})"

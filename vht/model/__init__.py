@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from vht.model.constant import constant
+from vht.model.gating import bernoulli, boltzmann, gate
 from vht.model.organ import Organ, initial_state, inputs, outputs, parameters, states, with_parameters
 from vht.model.priors import LogNormal, Normal, Prior, Uniform
 from vht.model.twins import Twins
@@ -20,7 +22,11 @@ __all__ = [
     "Uniform",
     "Variable",
     "Vars",
+    "bernoulli",
+    "boltzmann",
     "check_units",
+    "constant",
+    "gate",
     "initial_state",
     "inputs",
     "outputs",

@@ -7,6 +7,7 @@ a parameter. Sums, comparisons and choices want equal units, not only equal dime
 from __future__ import annotations
 
 import functools
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from vht_kernels.errors import source_line
 from vht_kernels.uniform import inner_jaxprs, nested_jaxpr
 
 from vht.errors import UnitError
+from vht.model.constant import unit_of_constant
+from vht.model.gating import GATE
 from vht.model.organ import Organ, initial_state, variables, with_parameters
 from vht.model.units import parse, registry, same, say
 
@@ -33,6 +36,7 @@ class _Any:
 
 
 ANY = _Any()
+_HERE = pathlib.Path(__file__).parent
 
 
 class _Mismatch(Exception):
@@ -40,7 +44,7 @@ class _Mismatch(Exception):
 
     def __init__(self, what: str, eqn: Any) -> None:
         super().__init__(what)
-        self.place = source_line(eqn)
+        self.place = source_line(eqn, _HERE)
 
     def __str__(self) -> str:
         return f"{self.args[0]} ({self.place or 'source unknown'})"
@@ -230,16 +234,35 @@ def _equation(eqn: Any, units: list[Any]) -> list[Any]:
             cut = p["num_consts"] + p["num_carry"]
             carry = _turns(eqn, p["jaxpr"], units[: p["num_consts"]], units[p["num_consts"] : cut], units[cut:])
             return carry
+    call = eqn.params.get("name", "") if name in ("jit", "pjit") else ""
+    if call == GATE:
+        return [_gate(eqn, units)]
+    unit_of_call = unit_of_constant(call)
+    if unit_of_call is not None:
+        try:
+            return [parse(unit_of_call)]
+        except UnitError as error:
+            raise _Mismatch(f"`constant`: {error}", eqn) from None
     inner = nested_jaxpr(eqn)
     if inner is not None:
         try:
             return _walk(inner, units)
         except _Mismatch as error:
-            error.place = error.place or source_line(eqn)
+            error.place = error.place or source_line(eqn, _HERE)
             raise
     if any(unit is not ANY and not same(unit, none) for unit in units) or inner_jaxprs(eqn):
         raise _Mismatch(f"`{name}` has no rule for units", eqn)
     return [none] * len(eqn.outvars)
+
+
+def _gate(eqn: Any, units: list[Any]) -> Any:
+    x, steady, tau = units
+    if x is not ANY and steady is not ANY and not same(x, steady):
+        raise _Mismatch(f"`gate` of a state in {say(x)} and a steady state in {say(steady)}, which must be equal", eqn)
+    if tau is ANY or tau.dimensionality != parse("s").dimensionality:
+        raise _Mismatch(f"`gate` with a time constant in {tau if tau is ANY else say(tau)}, which must be a time", eqn)
+    unit = steady if x is ANY else x
+    return ANY if unit is ANY else unit / tau
 
 
 def _turns(eqn: Any, body: jex.ClosedJaxpr, held: list[Any], start: list[Any], xs: Sequence[Any] = ()) -> list[Any]:

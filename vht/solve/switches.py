@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend import core as jex
 
+from vht.model.gating import SMOOTH
+
 _COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
 _ROUNDINGS = ("floor", "ceil", "round", "sign")
 Known = tuple[Any, bool]  # a value, and whether it moves
@@ -53,7 +55,10 @@ def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], f
         inner = next((eqn.params[n] for n in ("jaxpr", "call_jaxpr") if n in eqn.params), None)
         if isinstance(inner, jex.Jaxpr):
             inner = jex.ClosedJaxpr(inner, ())
-        if inner is not None and eqn.primitive.name != "scan":
+        if inner is not None and str(eqn.params.get("name", "")).startswith(SMOOTH):
+            # made of pieces that join smoothly
+            outs = [(o, any(moving)) for o in eqn.primitive.bind(*values, **eqn.params)]
+        elif inner is not None and eqn.primitive.name != "scan":
             outs = _walk(inner, values, moving, found)
         elif eqn.primitive.name == "cond" and any(moving):
             outs = _choose(eqn.params["branches"], values, moving, found)
