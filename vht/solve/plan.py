@@ -18,12 +18,14 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
-from vht.solve.loop import Loop, Solved, Twin
+from vht.solve.explicit import Explicit
+from vht.solve.loop import Loop
 from vht.solve.methods import Diffrax, Tsit5
 from vht.solve.schedule import Schedule, event_list, unless_late
 from vht.solve.sensitivity import Augmented, Direction, EventTangents, Kind, Seed, event_tangents, seed_of
 from vht.solve.status import Status
 from vht.solve.system import System
+from vht.solve.twin import Solved, Twin
 
 # Directions beyond this many states and sensitivities together go to another kernel: code grows with them
 KERNEL_ENTRIES = 132
@@ -382,7 +384,8 @@ def _run(plan: Plan, given: Given, group: Sequence[Direction | None], time_rates
         from vht.solve.xla import solve_twin
 
         return jax.vmap(functools.partial(solve_twin, augmented, plan.method, time_rates), in_axes=(axes,))(twin)
-    loop = Loop(augmented, fixed=plan.method.step is not None, time_rates=time_rates)
+    fixed = plan.method.step is not None
+    loop = Loop(augmented, functools.partial(Explicit, fixed=fixed, time_rates=time_rates), fixed)
     return batch(loop, plan.backend, axes)(twin)
 
 

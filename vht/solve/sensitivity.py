@@ -236,8 +236,8 @@ class Augmented:
         """
         x, along = self.split(y)
         rows = list(self.system.rates(t, p, x, u))
-        for tangent, s, dot in zip(self._flow_tangents, along, du, strict=True):
-            rows += tangent(t, p, x, u, s, dot)
+        for seed, s, dot in zip(self.seeds, along, du, strict=True):
+            rows += self.flow_tangent(t, p, x, u, s, own(seed, p), dot)
         return tuple(rows)
 
     def observe(
@@ -245,7 +245,10 @@ class Augmented:
     ) -> tuple[Values, tuple[Values, ...]]:
         """The observed values, and their derivatives along each direction."""
         x, along = self.split(y)
-        tangents = tuple(f(t, p, x, u, s, dot) for f, s, dot in zip(self._observed_tangents, along, du, strict=True))
+        tangents = tuple(
+            self.observed_tangent(t, p, x, u, s, own(seed, p), dot)
+            for seed, s, dot in zip(self.seeds, along, du, strict=True)
+        )
         return self._observer(t, p, x, u), tangents
 
     def observed_rate(self, t: Scalar, p: Named, y: Values, u: Named, slopes: Named) -> Values:
@@ -298,7 +301,7 @@ class Augmented:
                 # what a dose does may hang on another input, which an event that moves meets at another height
                 du = dict(du) | {port: du.get(port, 0.0) + slope * dot for port, slope in before.slopes.items()}
             if amounts:
-                s = self._jump_tangent(seed, dot is not None)(t, p, x, u, amounts, s, dot, more, du)
+                s = self.jump_tangent(t, p, x, u, amounts, s, own(seed, p), dot, more, du)
             if dot is not None and f_after is not None:
                 s = tuple(si - fi * dot for si, fi in zip(s, f_after, strict=True))
             rows += s
@@ -311,12 +314,14 @@ class Augmented:
         return self.system.observer(self.observed)
 
     @functools.cached_property
-    def _flow_tangents(self) -> tuple[Callable[..., Values], ...]:
-        return tuple(_along(self.system.rates, seed.parameter) for seed in self.seeds)
+    def flow_tangent(self) -> Callable[..., Values]:
+        """``(t, p, x, u, s, own, du) -> `` derivative of the rates, see `along`."""
+        return along(self.system.rates)
 
     @functools.cached_property
-    def _observed_tangents(self) -> tuple[Callable[..., Values], ...]:
-        return tuple(_along(self._observer, seed.parameter) for seed in self.seeds)
+    def observed_tangent(self) -> Callable[..., Values]:
+        """``(t, p, x, u, s, own, du) -> `` derivative of what is observed, see `along`."""
+        return along(self._observer)
 
     def _moved_initial(self, name: str) -> Callable[[Named, Named], Values]:
         def moved(p: Named, given: Named) -> Values:
@@ -326,8 +331,13 @@ class Augmented:
 
         return moved
 
-    def _jump_tangent(self, seed: Seed, timed: bool) -> Callable[..., Values]:
-        system, name = self.system, seed.parameter
+    @functools.cached_property
+    def jump_tangent(self) -> Callable[..., Values]:
+        """``(t, p, x, u, amounts, s, own, tau, more, du) -> `` derivative of the states after amounts entered.
+
+        `tau` moves the time (None: it stays), `more` the amounts, the others as in `along`.
+        """
+        system = self.system
 
         @jax.jit
         def tangent(
@@ -337,35 +347,42 @@ class Augmented:
             u: Named,
             amounts: Named,
             s: Values,
+            own: Named,
             tau: Scalar | None,
             more: Named,
             du: Named,
         ) -> Values:
-            own = {} if name is None else {name: p[name]}
-            clock = {"t": t} if timed else {}
-            entering = {port: amounts[port] for port in more}
-            driven = {port: u[port] for port in du}
-
             def g(x: Values, own: Named, clock: Named, entering: Named, driven: Named) -> Values:
                 return system.jump(clock.get("t", t), {**p, **own}, x, {**u, **driven}, {**amounts, **entering})
 
-            dots = (s, jax.tree.map(jnp.ones_like, own), {"t": tau} if timed else {}, dict(more), dict(du))
-            return jax.jvp(g, (x, own, clock, entering, driven), dots)[1]
+            clock, clock_dot = ({}, {}) if tau is None else ({"t": t}, {"t": tau})
+            primals = (x, _at(own, p), clock, _at(more, amounts), _at(du, u))
+            return jax.jvp(g, primals, (s, dict(own), clock_dot, dict(more), dict(du)))[1]
 
         return tangent
 
 
-def _along(function: Callable[..., Values], name: str | None) -> Callable[..., Values]:
-    """The derivative of ``function(t, p, x, u)`` along states, the inputs given and the parameter named, if any."""
+def own(seed: Seed, p: Named) -> dict[str, Scalar]:
+    """How a direction moves parameters: its own by 1."""
+    return {} if seed.parameter is None else {seed.parameter: jnp.ones_like(p[seed.parameter])}
+
+
+def along(function: Callable[..., Values]) -> Callable[..., Values]:
+    """The derivative of ``function(t, p, x, u)``, itself a function ``(t, p, x, u, s, own, du)``.
+
+    `s` moves the states, `own` the parameters it names, `du` the inputs it names.
+    """
 
     @jax.jit
-    def tangent(t: Scalar, p: Named, x: Values, u: Named, s: Values, du: Named) -> Values:
-        own = {} if name is None else {name: p[name]}
-        driven = {port: u[port] for port in du}
+    def tangent(t: Scalar, p: Named, x: Values, u: Named, s: Values, own: Named, du: Named) -> Values:
         return jax.jvp(
             lambda x, own, driven: function(t, {**p, **own}, x, {**u, **driven}),
-            (x, own, driven),
-            (s, jax.tree.map(jnp.ones_like, own), dict(du)),
+            (x, _at(own, p), _at(du, u)),
+            (s, dict(own), dict(du)),
         )[1]
 
     return tangent
+
+
+def _at(moved: Named, where: Named) -> dict[str, Scalar]:
+    return {name: where[name] for name in moved}

@@ -12,10 +12,13 @@ class Status(enum.IntEnum):
     MAX_STEPS = 1
     STEP_TOO_SMALL = 2
     NON_FINITE = 3
+    SINGULAR = 4
+    NO_INITIAL_VALUE = 5
+    EVENT_STORM = 6
 
     @property
     def label(self) -> str:
-        """The name used in tables: ``ok``, ``max_steps``, ``step_too_small``, ``non_finite``."""
+        """The name used in tables: ``ok``, ``max_steps``, ``step_too_small``, ``non_finite``, ``singular``, ..."""
         return self.name.lower()
 
     @property
@@ -37,5 +40,18 @@ _MESSAGES = {
     Status.NON_FINITE: (
         "The states, their rates or their sensitivities became NaN or infinite and smaller steps did not help: look at "
         "this twin's parameters, initial state and schedule for impossible values."
+    ),
+    Status.SINGULAR: (
+        "The linear equations of an implicit step had no solution, with smaller steps neither: look for parameters that "
+        "make two equations the same or leave an algebraic variable undetermined; for a steady or periodic state, declare "
+        "what the model conserves."
+    ),
+    Status.NO_INITIAL_VALUE: (
+        "No values of the algebraic variables were found that satisfy their equations at the start or after an event: "
+        "look at this twin's parameters and initial state, or give initial guesses nearer to a solution."
+    ),
+    Status.EVENT_STORM: (
+        "Events of the state followed one another without time going on: let an event's reset move the state away from "
+        "its threshold, or use two thresholds some distance apart (hysteresis)."
     ),
 }

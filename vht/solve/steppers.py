@@ -6,6 +6,7 @@ written out with the zero coefficients left out, so that a step becomes straight
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from jaxtyping import Array, Float
@@ -46,19 +47,26 @@ ERROR = (
 ORDER = 5
 
 
-def _underestimate() -> float:
-    """The largest ratio of true to estimated error where the rates jump inside a step, over all places of the jump."""
-    ratios, before, solution, estimate = [], NODES[0], 0.0, 0.0
-    for node, weight, error in zip(NODES[1:-1], WEIGHTS[-1], ERROR, strict=False):
+def underestimate(nodes: Sequence[float], weights: Sequence[float], errors: Sequence[float]) -> float:
+    """The largest ratio of true to estimated error where the rates jump inside a step, over all places of the jump.
+
+    Args:
+        nodes: of the stages.
+        weights: of their rates in the solution.
+        errors: of their rates in the estimate.
+    """
+    stages = sorted(zip(nodes, weights, errors, strict=True))
+    ratios, solution, estimate = [], 0.0, 0.0
+    for (before, weight, error), (node, _, _) in itertools.pairwise(stages):
         solution, estimate = solution + weight, estimate + error
         # rates are 1 up to the jump and 0 after it: the step should give the share of it that lies before the jump
-        ratios += [abs(place - solution) / abs(estimate) for place in (before, node)]
-        before = node
+        if node > before:
+            ratios += [abs(place - solution) / abs(estimate) for place in (before, node)]
     return max(ratios)
 
 
 # About 85: the estimate's first weights are small, so that across a kink it sees next to nothing
-UNDERESTIMATE = _underestimate()
+UNDERESTIMATE = underestimate(NODES, (*WEIGHTS[-1], 0.0), ERROR)
 
 
 def tsit5_step(rates: Rates, h: Scalar, x: State, k1: State) -> tuple[State, State, tuple[State, ...]]:

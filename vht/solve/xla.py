@@ -14,11 +14,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
-from vht.solve.loop import FLOOR_ULPS, Solved, Twin
+from vht.solve.loop import FLOOR_ULPS
 from vht.solve.methods import Diffrax, Tsit5
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
 from vht.solve.system import Scalar, Values
+from vht.solve.twin import Solved, Twin
 
 Tables = tuple[Array, ...]
 

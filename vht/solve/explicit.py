@@ -1,0 +1,252 @@
+"""The explicit method in the loop: Tsit5, with states and sensitivities side by side in one tuple of scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int
+from vht_kernels import full_like, read, write
+
+from vht.solve.propagate import Span, Step, all_finite, choose, mean_square
+from vht.solve.sensitivity import Augmented, Line
+from vht.solve.steppers import ORDER, UNDERESTIMATE, tsit5_dense, tsit5_step
+from vht.solve.system import Scalar, Switches, Values
+from vht.solve.twin import Inputs, Twin
+
+
+class _Point(NamedTuple):
+    y: Values  # states, then each direction's sensitivities
+    moved: tuple[Line, ...]  # how each direction moves the inputs
+
+
+class _Tables(NamedTuple):
+    values: tuple[Array, ...]
+    tangents: tuple[tuple[Array, ...], ...]
+    time_rates: tuple[Array, ...]
+
+
+class _Inner(NamedTuple):
+    y: Values
+    stages: tuple[Values, ...]
+    h: Scalar
+
+
+class Explicit:
+    """One twin's states and sensitivities under Tsit5.
+
+    Args:
+        augmented: the model with its directions and what is observed.
+        twin: its numbers.
+        fixed: steps of equal size without error test.
+        time_rates: also save the derivatives with respect to the times of the saves.
+    """
+
+    order = ORDER
+    underestimate = UNDERESTIMATE
+
+    def __init__(self, augmented: Augmented, twin: Twin, fixed: bool = False, time_rates: bool = False) -> None:
+        self.augmented, self.twin, self.fixed, self.time_rates = augmented, twin, fixed, time_rates
+        self.n = augmented.size
+        self.dtype = twin.rtol.dtype
+        # the tolerance of a sensitivity is that of the states it would shift
+        self.atols = (twin.atol, *(twin.atol / size for size in twin.sizes))
+
+    def cast(self, value: Scalar) -> Scalar:
+        return lax.convert_element_type(value, self.dtype)
+
+    # ------------------------------------------------------------------------------------------------------ points
+
+    def initial(self, inputs: Inputs) -> _Point:
+        twin, augmented = self.twin, self.augmented
+        y = augmented.initial(twin.parameters, twin.initial)
+        y = augmented.start(self.cast(twin.start), twin.parameters, y, inputs.at(twin.start))
+        moved = tuple(
+            Line({}, {}) if dot is None else Line(dict(dot.start_values), dict(dot.start_slopes)) for dot in twin.moved
+        )
+        return _Point(y, moved)
+
+    def states(self, point: _Point) -> Values:
+        return point.y[: self.n]
+
+    def finite(self, point: _Point) -> Bool[Array, ""]:
+        return all_finite(point.y)
+
+    def empty_memo(self, point: _Point) -> Values:
+        return tuple(jnp.zeros_like(v) for v in point.y)
+
+    def flow(self, t: Scalar, y: Values, moved: tuple[Line, ...], inputs: Inputs) -> Values:
+        elapsed = self.cast(t - inputs.since)
+        du = tuple(line.at(elapsed) for line in moved)
+        return self.augmented.flow(self.cast(t), self.twin.parameters, y, inputs.line.at(elapsed), du)
+
+    # ------------------------------------------------------------------------------------------------------- norms
+
+    def scales(self, y: Values, other: Values | None = None) -> Values:
+        """Tolerated error of each entry."""
+        size = tuple(abs(v) for v in y)
+        if other is not None:
+            size = tuple(jnp.maximum(v, abs(w)) for v, w in zip(size, other, strict=True))
+        return tuple(self.atols[i // self.n] + self.twin.rtol * v for i, v in enumerate(size))
+
+    def norm2(self, errors: Values, scales: Values) -> Scalar:
+        """The largest mean square among the states and each direction's sensitivities."""
+        ratios = tuple(e / s for e, s in zip(errors, scales, strict=True))
+        means = [mean_square(ratios[first : first + self.n]) for first in range(0, len(ratios), self.n)]
+        worst = means[0]
+        for mean in means[1:]:
+            worst = jnp.maximum(worst, mean)
+        return worst
+
+    # ------------------------------------------------------------------------------------------------------- steps
+
+    def begin(self, t: Scalar, point: _Point, inputs: Inputs, stop: Scalar, h: Scalar) -> tuple[Scalar, Values]:
+        """Rates, and a step to try, where a smooth stretch begins.
+
+        The step is that of Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4; where the rates
+        vanish, everything up to the stop.
+        """
+        y = point.y
+        k1 = self.flow(t, y, point.moved, inputs)
+        if self.fixed:
+            return h, k1
+        scales = self.scales(y)
+        span = self.cast(stop - t)
+
+        def flow(t: Scalar, y: Values) -> Values:
+            return self.flow(t, y, point.moved, inputs)
+
+        guess = first_step(flow, lambda e: self.norm2(e, scales), t, y, k1, span)
+        guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
+        return jnp.where(h > 0.0, jnp.minimum(h, guess), guess), k1
+
+    def attempt(self, span: Span, point: _Point, memo: Values, inputs: Inputs, switches: Switches) -> Step:
+        seen = [switches]
+        system, p = self.augmented.system, self.twin.parameters
+
+        def rates(fraction: float, y: Values) -> Values:
+            time = span.at(fraction)
+            if not self.fixed:
+                seen.append(system.switches(self.cast(time), p, y[: self.n], inputs.at(time)))
+            return self.flow(time, y, point.moved, inputs)
+
+        h = self.cast(span.taken)
+        y, error, stages = tsit5_step(rates, h, point.y, memo)
+        if self.fixed:
+            square = jnp.where(all_finite(y), jnp.zeros_like(h), jnp.full_like(h, jnp.inf))
+        else:
+            square = self.norm2(error, self.scales(point.y, y))
+        return Step(square, y[: self.n], stages[-1], seen, jnp.array(True), _Inner(y, stages, h))
+
+    def at(self, step: Step, point: _Point, theta: Scalar) -> Values:
+        inner: _Inner = step.inner
+        return tsit5_dense(theta, inner.h, point.y, inner.stages)
+
+    def inside(self, step: Step, point: _Point, theta: Scalar) -> Values:
+        inner: _Inner = step.inner
+        return tsit5_dense(theta, inner.h, point.y[: self.n], [stage[: self.n] for stage in inner.stages])
+
+    def accept(self, accepted: Bool[Array, ""], step: Step, point: _Point) -> _Point:
+        return point._replace(y=choose(accepted, step.inner.y, point.y))
+
+    def land(self, step: Step, point: _Point, theta: Scalar) -> _Point:
+        return point._replace(y=self.at(step, point, theta))
+
+    # ------------------------------------------------------------------------------------------------------- saves
+
+    def tables(self) -> _Tables:
+        def empty() -> tuple[Array, ...]:
+            return tuple(full_like(self.twin.times, jnp.nan, self.dtype) for _ in self.augmented.observed)
+
+        rates = empty() if self.time_rates else ()
+        return _Tables(empty(), tuple(empty() for _ in self.augmented.seeds), rates)
+
+    def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> _Tables:
+        elapsed = self.cast(t - inputs.since)
+        u, du = inputs.line.at(elapsed), tuple(line.at(elapsed) for line in point.moved)
+        p, time = self.twin.parameters, self.cast(t)
+        values, tangents = self.augmented.observe(time, p, point.y, u, du)
+        rates = tables.time_rates
+        if self.time_rates:
+            rates = write_row(rates, index, self.augmented.observed_rate(time, p, point.y, u, inputs.line.slopes))
+        return _Tables(
+            write_row(tables.values, index, values),
+            tuple(write_row(row, index, found) for row, found in zip(tables.tangents, tangents, strict=True)),
+            rates,
+        )
+
+    def save_inside(
+        self,
+        tables: _Tables,
+        index: Int[Array, ""],
+        t: Scalar,
+        step: Step,
+        point: _Point,
+        theta: Scalar,
+        inputs: Inputs,
+    ) -> _Tables:
+        return self.save(tables, index, t, self.land(step, point, theta), inputs)
+
+    def solved(self, tables: _Tables) -> tuple[Any, Any, Any]:
+        return tables.values, tables.tangents, tables.time_rates
+
+    # ------------------------------------------------------------------------------------------------------ events
+
+    def scheduled(self, event: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> tuple[_Point, Inputs]:
+        events, moved = self.twin.events, self.twin.moved
+        assert events is not None
+
+        def entry(tables: Mapping[str, Array]) -> dict[str, Scalar]:
+            return {port: read(table, event) for port, table in tables.items()}
+
+        lines = tuple(Line({}, {}) if dot is None else Line(entry(dot.values), entry(dot.slopes)) for dot in moved)
+        after = Inputs(Line(entry(events.values), entry(events.slopes)), t)
+        taus = tuple(None if dot is None or dot.time is None else self.cast(read(dot.time, event)) for dot in moved)
+        entering = tuple({} if dot is None else entry(dot.amounts) for dot in moved)
+        elapsed = self.cast(t - inputs.since)
+        y = self.augmented.jump(
+            self.cast(t),
+            self.twin.parameters,
+            point.y,
+            Line(inputs.line.at(elapsed), inputs.line.slopes),
+            after.at(t),
+            entry(events.amounts),
+            taus,
+            entering,
+            tuple(line.at(elapsed) for line in point.moved),
+        )
+        return _Point(y, lines), after
+
+
+def write_row(tables: tuple[Array, ...], index: Int[Array, ""], values: Values) -> tuple[Array, ...]:
+    """Write one entry into each of several tables."""
+    return tuple(write(table, index, v) for table, v in zip(tables, values, strict=True))
+
+
+def first_step(flow: Any, norm2: Any, t: Scalar, y: Values, k1: Values, span: Scalar) -> Scalar:
+    """A step to try, in float64: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4.
+
+    Args:
+        flow: rates of a time and `y`.
+        norm2: mean square over the tolerance.
+        t: where.
+        y: what moves.
+        k1: its rates there.
+        span: no step is longer; taken where the rates vanish.
+    """
+    d0, d1 = jnp.sqrt(norm2(y)), jnp.sqrt(norm2(k1))
+    small = (d0 < 1e-5) | (d1 < 1e-5)
+    first = jnp.where(small, 1e-6 * span, 0.01 * d0 / jnp.where(small, jnp.ones_like(d1), d1))
+    first = jnp.minimum(first, span)
+    ahead = tuple(v + first * r for v, r in zip(y, k1, strict=True))
+    k = flow(t + lax.convert_element_type(first, np.float64), ahead)
+    d2 = jnp.sqrt(norm2(tuple(b - a for a, b in zip(k1, k, strict=True)))) / first
+    steepest = jnp.maximum(d1, d2)
+    guess = jnp.exp(jnp.log(steepest * 100.0) * (-1.0 / ORDER))
+    guess = jnp.where(steepest <= 1e-15, span, jnp.where(small, guess, jnp.minimum(100.0 * first, guess)))
+    # the trial was too long to be computed: start far below it; but NaN and infinite rates are for good
+    guess = jnp.where(d2 < jnp.inf, guess, 1e-3 * first)
+    return lax.convert_element_type(jnp.where(d1 < jnp.inf, guess, jnp.nan), np.float64)

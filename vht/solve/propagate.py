@@ -1,0 +1,150 @@
+"""What the loop asks of a method: how it holds a twin's states and sensitivities, and moves them over one step.
+
+Two methods answer: `explicit.Explicit` and `stiff.Stiff`. What they hold is theirs (a *point*); the loop only hands it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple, Protocol
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from vht.solve.system import Scalar, Switches, Values
+from vht.solve.twin import Inputs
+
+Tables = Any
+Point = Any
+
+
+class Span(NamedTuple):
+    """One step to try.
+
+    Attributes:
+        begin: time, float64.
+        end: time, float64; exact where the step lands on a stop.
+        taken: their difference, float64.
+    """
+
+    begin: Scalar
+    end: Scalar
+    taken: Scalar
+
+    def at(self, fraction: float) -> Scalar:
+        """Time at a fraction of the step."""
+        return self.end if fraction == 1.0 else self.begin if fraction == 0.0 else self.begin + fraction * self.taken
+
+
+@dataclasses.dataclass
+class Step:
+    """What became of one step.
+
+    Attributes:
+        square: mean square of the estimated error over the tolerance, the largest of states and directions.
+        end: states at the end.
+        memo: what the next step can use of it.
+        seen: the switches at each stage, the first one's among them.
+        regular: false where the step's linear equations had no solution.
+        inner: the method's own.
+    """
+
+    square: Scalar
+    end: Values
+    memo: Any
+    seen: list[Switches]
+    regular: Bool[Array, ""]
+    inner: Any
+
+
+class Propagator(Protocol):
+    """How a method holds and moves one twin."""
+
+    order: int
+    underestimate: float
+
+    def initial(self, inputs: Inputs) -> Point:
+        """What there is at the start."""
+        ...
+
+    def states(self, point: Point) -> Values:
+        """The states of a point."""
+        ...
+
+    def finite(self, point: Point) -> Bool[Array, ""]:
+        """Whether states and sensitivities are finite."""
+        ...
+
+    def empty_memo(self, point: Point) -> Any:
+        """Of the type of `Step.memo`."""
+        ...
+
+    def begin(self, t: Scalar, point: Point, inputs: Inputs, stop: Scalar, h: Scalar) -> tuple[Scalar, Any]:
+        """The size of the first step of a smooth stretch, and its memo."""
+        ...
+
+    def attempt(self, span: Span, point: Point, memo: Any, inputs: Inputs, switches: Switches) -> Step:
+        """Try a step."""
+        ...
+
+    def inside(self, step: Step, point: Point, theta: Scalar) -> Values:
+        """The states at a fraction of a step."""
+        ...
+
+    def accept(self, accepted: Bool[Array, ""], step: Step, point: Point) -> Point:
+        """The end of the step if it was accepted, else its beginning."""
+        ...
+
+    def land(self, step: Step, point: Point, theta: Scalar) -> Point:
+        """Everything at a fraction of a step."""
+        ...
+
+    def tables(self) -> Tables:
+        """Tables for what is saved, full of NaN."""
+        ...
+
+    def save(self, tables: Tables, index: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> Tables:
+        """Write what is observed at a point."""
+        ...
+
+    def save_inside(
+        self,
+        tables: Tables,
+        index: Int[Array, ""],
+        t: Scalar,
+        step: Step,
+        point: Point,
+        theta: Scalar,
+        inputs: Inputs,
+    ) -> Tables:
+        """Write what is observed at a fraction of a step."""
+        ...
+
+    def scheduled(self, event: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Inputs]:
+        """Pass an event of the schedule: the inputs' new lines, and the jump of states and sensitivities."""
+        ...
+
+    def solved(self, tables: Tables) -> tuple[Any, Any, Any]:
+        """Values, tangents and time rates as `Solved` holds them."""
+        ...
+
+
+def choose(condition: Bool[Array, ""], yes: Values, no: Values) -> Values:
+    """One of two tuples of scalars."""
+    return tuple(jnp.where(condition, a, b) for a, b in zip(yes, no, strict=True))
+
+
+def all_finite(values: Values) -> Bool[Array, ""]:
+    """Whether every scalar is finite."""
+    finite = jnp.array(True)
+    for v in values:
+        finite = finite & (abs(v) < jnp.inf)
+    return finite
+
+
+def mean_square(ratios: Values) -> Scalar:
+    """The mean of the squares."""
+    total = ratios[0] * ratios[0]
+    for r in ratios[1:]:
+        total = total + r * r
+    return total * (1.0 / len(ratios))

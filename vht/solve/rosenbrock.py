@@ -1,0 +1,141 @@
+"""One step of a Rosenbrock method, on scalars: the tableau, and what does not depend on how a system is stored.
+
+For M x' = f(t, x), M diagonal with 1 for a differential and 0 for an algebraic equation, stage i solves
+
+    (M / (h gamma) - J) u_i = f(t + alpha_i h, x + sum_j a_ij u_j) + M sum_j (c_ij / h) u_j + d_i h f_t
+
+with J and f_t taken at the beginning of the step (E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, IV.7).
+
+The method is Rodas5P: G. Steinebach, Construction of Rosenbrock-Wanner method Rodas5P and numerical benchmarks within the
+Julia Differential Equations package, BIT Numer. Math. 63 (2023) 27, doi 10.1007/s10543-023-00967-x. Order 5, embedded
+order 4, dense output of order 4; stiffly accurate and L-stable, of full order for differential-algebraic systems of index
+1, and without the loss of order of most Rosenbrock methods on parabolic problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Array, Float
+
+Scalar = Float[Array, ""]
+
+ORDER = 5
+GAMMA = 0.21193756319429014
+NODES = (0.0, 0.6358126895828704, 0.4095798393397535, 0.9769306725060716, 0.4288403609558664, 1.0, 1.0, 1.0)
+# weights of f_t
+TIME = (
+    0.21193756319429014,
+    -0.42387512638858027,
+    -0.3384627126235924,
+    1.8046452872882734,
+    2.325825639765069,
+    0.0,
+    0.0,
+    0.0,
+)
+_SIXTH = (-7.502846399306121, 2.561846144803919, -11.627539656261098, -0.18268767659942256, 0.030198172008377946)
+# weights of earlier stages in a stage's argument; the last three stages each add the one before
+ARGUMENTS = (
+    (),
+    (3.0,),
+    (2.849394379747939, 0.45842242204463923),
+    (-6.954028509809101, 2.489845061869568, -10.358996098473584),
+    (2.8029986275628964, 0.5072464736228206, -0.3988312541770524, -0.04721187230404641),
+    _SIXTH,
+    (*_SIXTH, 1.0),
+    (*_SIXTH, 1.0, 1.0),
+)
+# weights of earlier stages on a stage's right-hand side, divided by the step
+COUPLING = (
+    (),
+    (-14.155112264123755,),
+    (-17.97296035885952, -2.859693295451294),
+    (147.12150275711716, -1.41221402718213, 71.68940251302358),
+    (165.43517024871676, -0.4592823456491126, 42.90938336958603, -5.961986721573306),
+    (24.854864614690072, -3.0009227002832186, 47.4931110020768, 5.5814197821558125, -0.6610691825249471),
+    (
+        30.91273214028599,
+        -3.1208243349937974,
+        77.79954646070892,
+        34.28646028294783,
+        -19.097331116725623,
+        -28.087943162872662,
+    ),
+    (
+        37.80277123390563,
+        -3.2571969029072276,
+        112.26918849496327,
+        66.9347231244047,
+        -40.06618937091002,
+        -54.66780262877968,
+        -9.48861652309627,
+    ),
+)
+STAGES = len(NODES)
+# the solution is the last stage's argument and the last stage, which is also the estimate of its error
+# weights of the stages in the three coefficients of the dense output
+DENSE = (
+    (
+        25.948786856663858,
+        -2.5579724845846235,
+        10.433815404888879,
+        -2.3679251022685204,
+        0.524948541321073,
+        1.1241088310450404,
+        0.4272876194431874,
+        -0.17202221070155493,
+    ),
+    (
+        -9.91568850695171,
+        -0.9689944594115154,
+        3.0438037242978453,
+        -24.495224566215796,
+        20.176138334709044,
+        15.98066361424651,
+        -6.789040303419874,
+        -6.710236069923372,
+    ),
+    (
+        11.419903575922262,
+        2.8879645146136994,
+        72.92137995996029,
+        80.12511834622643,
+        -52.072871366152654,
+        -59.78993625266729,
+        -0.15582684282751913,
+        4.883087185713722,
+    ),
+)
+
+
+def classical() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The coefficients (alpha, gamma, b, e) of the method before its transformation, for checks of order.
+
+    Stages there are ``k_i = h f(x + sum alpha_ij k_j) + h J sum gamma_ij k_j``, the solution ``x + sum b_i k_i`` and its
+    estimated error ``sum e_i k_i``.
+    """
+    coupling, arguments = np.zeros((STAGES, STAGES)), np.zeros((STAGES, STAGES))
+    for i in range(STAGES):
+        coupling[i, :i], arguments[i, :i] = COUPLING[i], ARGUMENTS[i]
+    gamma = np.linalg.inv(np.eye(STAGES) / GAMMA - coupling)
+    weights = np.array([*ARGUMENTS[-1], 1.0])
+    return arguments @ gamma, gamma, weights @ gamma, gamma[-1]
+
+
+def combine(weights: Sequence[float | Scalar], stages: Sequence[Scalar], start: Scalar | None = None) -> Scalar:
+    """A weighted sum of stages, after `start` if there is one."""
+    total = start
+    for weight, stage in zip(weights, stages, strict=False):
+        term = stage if isinstance(weight, float) and weight == 1.0 else weight * stage
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def dense(theta: Scalar, begin: Scalar, end: Scalar, coefficients: Sequence[Scalar]) -> Scalar:
+    """A state inside a step, at a fraction `theta` of it; `coefficients` are the sums with the weights `DENSE`."""
+    first, second, third = coefficients
+    rest = 1.0 - theta
+    return rest * begin + theta * (end + rest * (first + theta * (second + theta * third)))

@@ -1,0 +1,156 @@
+"""Sparse Jacobians and sparse elimination, written out for one pattern when a program is traced.
+
+Nothing here is an array: a matrix is its nonzero entries by row and column, each a scalar of one twin. What is structurally
+zero costs nothing, and the order of elimination is fixed when the program is made, by the pattern alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core as jex
+from jaxtyping import Array, Bool, Float
+from vht_kernels.uniform import nested_jaxpr
+
+Scalar = Float[Array, ""]
+Entries = dict[tuple[int, int], Scalar]
+_Tangents = dict[int, Any]  # by column
+
+
+def jacobian(function: Callable[..., Sequence[Scalar]], arguments: Sequence[Scalar]) -> tuple[list[Scalar], Entries]:
+    """Values and structurally nonzero derivatives of a function of scalars, by forward differentiation of its jaxpr.
+
+    Args:
+        function: of `arguments`, written on scalars.
+        arguments: where; each is a column.
+
+    Returns:
+        The values, and the derivatives by row and column. Where two pieces of a function meet, the derivative is that of
+        JAX's own rules.
+    """
+    closed = jax.make_jaxpr(lambda *xs: tuple(function(*xs)))(*arguments)
+    # numbers that are known when the program is made stay NumPy's: what they multiply with is folded
+    start = [{column: np.ones((), jnp.result_type(x))} for column, x in enumerate(arguments)]
+    values, tangents = _walk(closed, list(arguments), start)
+    return values, {(row, c): jnp.asarray(s) for row, slopes in enumerate(tangents) for c, s in slopes.items()}
+
+
+def _walk(
+    closed: jex.ClosedJaxpr, values: Sequence[Any], tangents: Sequence[_Tangents]
+) -> tuple[list[Any], list[_Tangents]]:
+    jaxpr = closed.jaxpr
+    env: dict[Any, tuple[Any, _Tangents]] = {v: (c, {}) for v, c in zip(jaxpr.constvars, closed.consts, strict=True)}
+    env.update(zip(jaxpr.invars, zip(values, tangents, strict=True), strict=True))
+
+    def known(atom: Any) -> tuple[Any, _Tangents]:
+        if isinstance(atom, jex.Literal):
+            aval: Any = atom.aval
+            return np.asarray(atom.val, aval.dtype), {}
+        return env[atom]
+
+    for eqn in jaxpr.eqns:
+        args, slopes = zip(*map(known, eqn.invars), strict=True) if eqn.invars else ((), ())
+        inner = nested_jaxpr(eqn)
+        if inner is not None and not eqn.primitive.name.startswith("custom_"):
+            outs = list(zip(*_walk(inner, args, slopes), strict=True))
+        elif not any(slopes):
+            out = eqn.primitive.bind(*args, **eqn.params)
+            outs = [(o, {}) for o in (out if eqn.primitive.multiple_results else [out])]
+        else:
+            outs = _equation(eqn, args, slopes)
+        env.update(zip(eqn.outvars, outs, strict=True))
+    found = [known(v) for v in jaxpr.outvars]
+    return [value for value, _ in found], [slope for _, slope in found]
+
+
+def _equation(eqn: Any, args: Sequence[Any], slopes: Sequence[_Tangents]) -> list[tuple[Any, _Tangents]]:
+    name = eqn.primitive.name
+    if eqn.primitive.multiple_results or len(args) > 3 or name.startswith("custom_"):
+        return _by_column(eqn, args, slopes)
+    value = eqn.primitive.bind(*args, **eqn.params)
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        return [(value, {})]
+    match name:
+        case "add" | "add_any" | "sub" | "neg" | "convert_element_type" | "copy":
+            parts = []
+            for i, slope in enumerate(slopes):
+                turned = name == "neg" or (name == "sub" and i == 1)
+                parts.append({c: -s.astype(value.dtype) if turned else s.astype(value.dtype) for c, s in slope.items()})
+            return [(value, _sum(parts))]
+        case "mul":
+            parts = [
+                {c: _product(other, s) for c, s in slope.items()}
+                for other, slope in zip(args[::-1], slopes, strict=True)
+            ]
+            return [(value, _sum(parts))]
+        case "select_n":
+            return [(value, _select(args, slopes, value))]
+    parts = []
+    for i, slope in enumerate(slopes):
+        if slope:
+            partial = _partial(eqn, args, i)
+            parts.append({c: _product(partial, s) for c, s in slope.items()})
+    return [(value, _sum(parts))]
+
+
+def _partial(eqn: Any, args: Sequence[Any], i: int) -> Any:
+    """The derivative of a primitive with respect to one operand, by JAX's rule."""
+
+    def of_one(x: Any) -> Any:
+        return eqn.primitive.bind(*args[:i], x, *args[i + 1 :], **eqn.params)
+
+    return jax.jvp(of_one, (args[i],), (jnp.ones_like(args[i]),))[1]
+
+
+def _by_column(eqn: Any, args: Sequence[Any], slopes: Sequence[_Tangents]) -> list[tuple[Any, _Tangents]]:
+    """Loops, branches and functions with a rule of their own: differentiated as a whole along each column."""
+    given = {v: (x, s) for v, x, s in zip(eqn.invars, args, slopes, strict=True) if not isinstance(v, jex.Literal)}
+    alone = jex.Jaxpr((), list(given), eqn.outvars, [eqn], eqn.effects)
+    run = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))
+    moving = [v for v, (_, slope) in given.items() if slope]
+
+    def of_moving(*xs: Any) -> Any:
+        moved = dict(zip(moving, xs, strict=True))
+        return run(*(moved.get(v, x) for v, (x, _) in given.items()))
+
+    primals = [given[v][0] for v in moving]
+    values, outs = None, {}
+    for column in sorted({c for v in moving for c in given[v][1]}):
+        dots = [_dense(given[v][1].get(column), given[v][0]) for v in moving]
+        values, outs[column] = jax.jvp(of_moving, primals, dots)
+    assert values is not None
+    return [
+        (v, {c: o[k] for c, o in outs.items()} if jnp.issubdtype(v.dtype, jnp.floating) else {})
+        for k, v in enumerate(values)
+    ]
+
+
+def _dense(slope: Any, like: Any) -> Any:
+    return jnp.zeros_like(like) if slope is None else jnp.asarray(slope)
+
+
+def _product(factor: Any, slope: Any) -> Any:
+    return factor if isinstance(slope, np.generic | np.ndarray) and slope == 1.0 else factor * slope
+
+
+def _sum(parts: Iterable[_Tangents]) -> _Tangents:
+    total: _Tangents = {}
+    for part in parts:
+        for column, slope in part.items():
+            total[column] = total[column] + slope if column in total else slope
+    return total
+
+
+def _select(args: Sequence[Any], slopes: Sequence[_Tangents], value: Any) -> _Tangents:
+    which, *cases = args
+    columns = sorted({c for slope in slopes[1:] for c in slope})
+    found = {}
+    for column in columns:
+        picked = [_dense(slope.get(column), case) for slope, case in zip(slopes[1:], cases, strict=True)]
+        found[column] = jax.lax.select_n(which, *picked)
+    return found
