@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from vht.model.constant import constant
 from vht.model.gating import bernoulli, boltzmann, gate
-from vht.model.organ import Organ, initial_state, inputs, outputs, parameters, states, with_parameters
+from vht.model.organ import Organ, conserved, initial_state, inputs, outputs, parameters, states, with_parameters
 from vht.model.priors import LogNormal, Normal, Prior, Uniform
 from vht.model.twins import Twins
-from vht.model.variables import Scalar, Variable, Vars, param, port, state
+from vht.model.variables import Scalar, Variable, Vars, param, port, quantity, state
 
 if TYPE_CHECKING:
     from vht.model.unitcheck import check_units
@@ -25,6 +25,7 @@ __all__ = [
     "bernoulli",
     "boltzmann",
     "check_units",
+    "conserved",
     "constant",
     "gate",
     "initial_state",
@@ -33,6 +34,7 @@ __all__ = [
     "param",
     "parameters",
     "port",
+    "quantity",
     "state",
     "states",
     "with_parameters",

@@ -25,7 +25,9 @@ class Organ(eqx.Module):
 
     - ``rates(self, t, x, u)``: time derivatives of all states, as a `State`;
     - ``outputs(self, t, x, u)``: all outputs, as an `Out` (if it has any);
-    - ``initial(self)``: the initial `State`, where it depends on parameters (otherwise the states' defaults).
+    - ``initial(self)``: the initial `State`, where it depends on parameters (otherwise the states' defaults);
+    - ``conserved(self, x)``: what the rates keep constant while nothing enters (such as a volume of blood), as a
+      `Conserved` declared with `quantity`; a steady or periodic state then is the one with the initial state's amounts.
 
     Class attributes: `time` is the unit of `t`; `citation` the key of the model's paper in the references.
     Units are checked when a model is first used; see `vht.model.check_units`.
@@ -39,6 +41,7 @@ class Organ(eqx.Module):
     State: ClassVar[type[Any]] = _Nothing
     In: ClassVar[type[Any]] = _Nothing
     Out: ClassVar[type[Any]] = _Nothing
+    Conserved: ClassVar[type[Any]] = _Nothing
 
     def __check_init__(self) -> None:
         for name in variables(type(self)).parameters:
@@ -57,6 +60,10 @@ class Organ(eqx.Module):
         """All outputs."""
         return self.Out()
 
+    def conserved(self, x: Any) -> Any:
+        """All conserved quantities."""
+        return self.Conserved()
+
 
 class Variables:
     """Everything a model class declares, by kind."""
@@ -69,10 +76,14 @@ class Variables:
         self.states: Mapping[str, Variable] = declared(model.State, "state", f"{name}.State")
         self.inputs: Mapping[str, Variable] = declared(model.In, "input", f"{name}.In")
         self.outputs: Mapping[str, Variable] = declared(model.Out, "output", f"{name}.Out")
+        # they live in a namespace of their own: an output may have the same name, and usually does
+        self.conserved: Mapping[str, Variable] = declared(model.Conserved, "conserved quantity", f"{name}.Conserved")
         if not self.states:
             raise ModelError(f"{name} must declare at least one state in a class `State(Vars)`.")
         if self.outputs and model.outputs is Organ.outputs:
             raise ModelError(f"{name} declares outputs, so it must define `outputs(self, t, x, u)`.")
+        if self.conserved and model.conserved is Organ.conserved:
+            raise ModelError(f"{name} declares conserved quantities, so it must define `conserved(self, x)`.")
         seen: dict[str, str] = {}
         for group in (self.parameters, self.states, self.inputs, self.outputs):
             for variable in group.values():
@@ -119,6 +130,11 @@ def inputs(model: Organ | type[Organ]) -> dict[str, Variable]:
 def outputs(model: Organ | type[Organ]) -> dict[str, Variable]:
     """A model's output ports by name, in the order they are declared."""
     return dict(_of(model).outputs)
+
+
+def conserved(model: Organ | type[Organ]) -> dict[str, Variable]:
+    """A model's conserved quantities by name, in the order they are declared."""
+    return dict(_of(model).conserved)
 
 
 def initial_state(model: Organ) -> Any:

@@ -79,7 +79,7 @@ def _problem(cls: type[Organ]) -> str | None:
 def _check(cls: type[Organ]) -> None:
     known = variables(cls)
     units: dict[str, dict[str, Any]] = {}
-    for kind in ("parameters", "states", "inputs", "outputs"):
+    for kind in ("parameters", "states", "inputs", "outputs", "conserved"):
         group = getattr(known, kind)
         units[kind] = {name: _declared(cls, v.name, v.unit) for name, v in group.items()}
     time = _declared(cls, "time", cls.time)
@@ -108,12 +108,17 @@ def _check(cls: type[Organ]) -> None:
     def initial(p: Any) -> dict[str, Any]:
         return _results(cls, "initial", initial_state(body(p)), known.states)
 
+    def conserved(p: Any, x: Any) -> dict[str, Any]:
+        return _results(cls, "conserved", body(p).conserved(cls.State(**x)), known.conserved)
+
     given = (time, units["parameters"], units["states"], units["inputs"])
     shapes = (number, like(known.parameters), like(known.states), like(known.inputs))
     per_time = {name: unit / time for name, unit in units["states"].items()}
     _method(cls, "rates", rates, shapes, given, per_time, "rate of state")
     if known.outputs:
         _method(cls, "outputs", outputs, shapes, given, units["outputs"], "output")
+    if known.conserved:
+        _method(cls, "conserved", conserved, shapes[1:3], given[1:3], units["conserved"], "conserved quantity")
     if hasattr(cls, "initial"):
         _method(cls, "initial", initial, shapes[1:2], given[1:2], units["states"], "initial value of state")
 
@@ -128,7 +133,7 @@ def _declared(cls: type[Organ], name: str, unit: str) -> pint.Unit:
 def _results(cls: type[Organ], method: str, found: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name in wanted if not hasattr(found, name)]
     if missing:
-        expected = "State" if method != "outputs" else "Out"
+        expected = {"outputs": "Out", "conserved": "Conserved"}.get(method, "State")
         raise UnitError(f"{cls.__name__}.{method} must return a `{expected}`, but got {type(found).__name__}.")
     return {name: jnp.asarray(getattr(found, name)) for name in wanted}
 

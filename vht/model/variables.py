@@ -16,7 +16,7 @@ from vht.model.priors import Prior
 # A number of one twin. It is a float when written down and an array without axes inside a solve.
 Scalar = Float[Array, ""] | float
 
-Kind = Literal["parameter", "state", "input", "output"]
+Kind = Literal["parameter", "state", "input", "output", "conserved quantity"]
 PortKind = Literal["signal", "flow"]
 
 _KEY = "vht"
@@ -28,10 +28,10 @@ class Variable:
 
     Attributes:
         name: as written in the model.
-        kind: parameter, state, input or output.
+        kind: parameter, state, input, output or conserved quantity.
         unit: as written in the model.
         meaning: in one line.
-        default: of a parameter or state; None for ports.
+        default: of a parameter or state; None for others.
         bounds: plausible range of a parameter, or None.
         prior: distribution of a parameter over a population, or None.
         source: key of its source in `organs/references.bib`, or a sentence that says where the number comes from.
@@ -53,7 +53,7 @@ class Variable:
 
 @dataclasses.dataclass(frozen=True)
 class _Declaration:
-    role: Literal["param", "state", "port"]
+    role: Literal["param", "state", "port", "quantity"]
     unit: str
     meaning: str
     default: float | None = None
@@ -109,12 +109,22 @@ def port(unit: str, meaning: str, *, kind: PortKind = "signal", lag: str | None 
     return _field(_Declaration("port", unit, meaning, port=kind, lag=lag), dataclasses.MISSING)
 
 
+def quantity(unit: str, meaning: str) -> Any:
+    """Declare a conserved quantity, in a model's class `Conserved`: ``blood: Scalar = quantity("mL", "volume of blood")``.
+
+    Args:
+        unit: such as "mL"; "1" if it has none.
+        meaning: in one line.
+    """
+    return _field(_Declaration("quantity", unit, meaning), dataclasses.MISSING)
+
+
 def _field(declaration: _Declaration, default: Any) -> Any:
     return eqx.field(default=default, metadata={_KEY: declaration})
 
 
 class Vars(eqx.Module):
-    """A group of named scalars: the states, inputs or outputs of a model."""
+    """A group of named scalars: the states, inputs, outputs or conserved quantities of a model."""
 
 
 def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
@@ -126,13 +136,14 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
         owner: how to name the class in errors.
 
     Raises:
-        ModelError: a field without `param`, `state` or `port`, or one whose numbers make no sense.
+        ModelError: a field without `param`, `state`, `port` or `quantity`, or one whose numbers make no sense.
     """
     role, function = {
         "parameter": ("param", "param(default, unit, meaning)"),
         "state": ("state", "state(default, unit, meaning)"),
         "input": ("port", "port(unit, meaning)"),
         "output": ("port", "port(unit, meaning)"),
+        "conserved quantity": ("quantity", "quantity(unit, meaning)"),
     }[kind]
     found: dict[str, Variable] = {}
     for field in dataclasses.fields(group):
@@ -160,7 +171,7 @@ def _check(d: _Declaration, where: str) -> None:
         raise ModelError(f'A unit is a text such as "mL/s" ("1" for none), but got {d.unit!r} for {where}.')
     if not isinstance(d.meaning, str) or not d.meaning.strip():
         raise ModelError(f"A meaning is a line of text, but got {d.meaning!r} for {where}.")
-    if d.role != "port" and not _is_number(d.default):
+    if d.role in ("param", "state") and not _is_number(d.default):
         raise ModelError(f"A default is a number, but got {d.default!r} for {where}.")
     if d.role == "port" and d.port not in ("signal", "flow"):
         raise ModelError(f'`kind` must be "signal" or "flow", but got {d.port!r} for {where}.')

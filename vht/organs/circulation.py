@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
-from vht.model import LogNormal, Organ, Scalar, Vars, param, port, state
+from vht.model import LogNormal, Organ, Scalar, Vars, param, port, quantity, state
 
 _SOURCE = "regazzoni2022"
 # of the left ventricle, which the paper computes in three dimensions, and of times, on which copies of its table differ
@@ -167,6 +167,18 @@ class Circulation(Organ):
         Q_PV: Scalar = port("mL/s", "flow through the pulmonary valve", kind="flow")
         V_blood: Scalar = port("mL", "blood in the chambers and stressed volume of the vessels; conserved")
 
+    class Conserved(Vars):
+        V_blood: Scalar = quantity("mL", "blood in the chambers and stressed volume of the vessels")
+
+    def conserved(self, x: State) -> Conserved:
+        vessels = (
+            self.C_AR_SYS * x.p_AR_SYS
+            + self.C_VEN_SYS * x.p_VEN_SYS
+            + self.C_AR_PUL * x.p_AR_PUL
+            + self.C_VEN_PUL * x.p_VEN_PUL
+        )
+        return self.Conserved(V_blood=x.V_LA + x.V_LV + x.V_RA + x.V_RV + vessels)
+
     def _activation(self, t: Scalar, onset: Scalar, contraction: Scalar, relaxation: Scalar) -> Scalar:
         beats = t / self.T_HB - onset
         theta = beats - jnp.floor(beats)
@@ -185,12 +197,6 @@ class Circulation(Organ):
         p_LV = (self.EB_LV + self.EA_LV * ventricles) * (x.V_LV - self.V0_LV)
         p_RA = (self.EB_RA + self.EA_RA * atria) * (x.V_RA - self.V0_RA)
         p_RV = (self.EB_RV + self.EA_RV * ventricles) * (x.V_RV - self.V0_RV)
-        vessels = (
-            self.C_AR_SYS * x.p_AR_SYS
-            + self.C_VEN_SYS * x.p_VEN_SYS
-            + self.C_AR_PUL * x.p_AR_PUL
-            + self.C_VEN_PUL * x.p_VEN_PUL
-        )
         return self.Out(
             p_LA=p_LA,
             p_LV=p_LV,
@@ -200,7 +206,7 @@ class Circulation(Organ):
             Q_AV=self._valve(p_LV, x.p_AR_SYS),
             Q_TV=self._valve(p_RA, p_RV),
             Q_PV=self._valve(p_RV, x.p_AR_PUL),
-            V_blood=x.V_LA + x.V_LV + x.V_RA + x.V_RV + vessels,
+            V_blood=self.conserved(x).V_blood,
         )
 
     def rates(self, t: Scalar, x: State, u: Any) -> State:
