@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from vht.calibrate import Calibration, LevenbergMarquardt, Problem
     from vht.cohort import load_study
     from vht.model import Organ, Twins
-    from vht.solve import Doses, Schedule, Signal, Status, Trajectory, Tsit5, simulate
+    from vht.solve import Doses, Rodas5P, Schedule, Signal, Status, Trajectory, Tsit5, simulate
 
 __version__ = "0.1.0"
 
@@ -18,6 +18,7 @@ _HOME = {
     "LevenbergMarquardt": "vht.calibrate",
     "Organ": "vht.model",
     "Problem": "vht.calibrate",
+    "Rodas5P": "vht.solve",
     "Schedule": "vht.solve",
     "Signal": "vht.solve",
     "Status": "vht.solve",
@@ -34,6 +35,7 @@ __all__ = [
     "LevenbergMarquardt",
     "Organ",
     "Problem",
+    "Rodas5P",
     "Schedule",
     "Signal",
     "Status",

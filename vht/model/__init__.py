@@ -4,10 +4,20 @@ from typing import TYPE_CHECKING, Any
 
 from vht.model.constant import constant
 from vht.model.gating import bernoulli, boltzmann, gate
-from vht.model.organ import Organ, conserved, initial_state, inputs, outputs, parameters, states, with_parameters
+from vht.model.organ import (
+    Organ,
+    conserved,
+    events,
+    initial_state,
+    inputs,
+    outputs,
+    parameters,
+    states,
+    with_parameters,
+)
 from vht.model.priors import LogNormal, Normal, Prior, Uniform
 from vht.model.twins import Twins
-from vht.model.variables import Scalar, Variable, Vars, param, port, quantity, state
+from vht.model.variables import Scalar, Variable, Vars, algebraic, event, param, port, quantity, state
 
 if TYPE_CHECKING:
     from vht.model.unitcheck import check_units
@@ -22,11 +32,14 @@ __all__ = [
     "Uniform",
     "Variable",
     "Vars",
+    "algebraic",
     "bernoulli",
     "boltzmann",
     "check_units",
     "conserved",
     "constant",
+    "event",
+    "events",
     "gate",
     "initial_state",
     "inputs",

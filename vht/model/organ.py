@@ -27,7 +27,12 @@ class Organ(eqx.Module):
     - ``outputs(self, t, x, u)``: all outputs, as an `Out` (if it has any);
     - ``initial(self)``: the initial `State`, where it depends on parameters (otherwise the states' defaults);
     - ``conserved(self, x)``: what the rates keep constant while nothing enters (such as a volume of blood), as a
-      `Conserved` declared with `quantity`; a steady or periodic state then is the one with the initial state's amounts.
+      `Conserved` declared with `quantity`; a steady or periodic state then is the one with the initial state's amounts;
+    - ``crossings(self, t, x, u)``: values that pass through zero where something happens, as an `Events` declared with
+      `event`; and ``after(self, event, t, x, u)``: the `State` after the event of that name (by default the same), for
+      instance ``self.State(pump=1.0, G=x.G)``.
+
+    A state declared with `algebraic` has an equation in place of its rate.
 
     Class attributes: `time` is the unit of `t`; `citation` the key of the model's paper in the references.
     Units are checked when a model is first used; see `vht.model.check_units`.
@@ -42,6 +47,7 @@ class Organ(eqx.Module):
     In: ClassVar[type[Any]] = _Nothing
     Out: ClassVar[type[Any]] = _Nothing
     Conserved: ClassVar[type[Any]] = _Nothing
+    Events: ClassVar[type[Any]] = _Nothing
 
     def __check_init__(self) -> None:
         for name in variables(type(self)).parameters:
@@ -64,6 +70,14 @@ class Organ(eqx.Module):
         """All conserved quantities."""
         return self.Conserved()
 
+    def crossings(self, t: Scalar, x: Any, u: Any) -> Any:
+        """The values whose crossings of zero are events."""
+        return self.Events()
+
+    def after(self, event: str, t: Scalar, x: Any, u: Any) -> Any:
+        """The state after an event."""
+        return x
+
 
 class Variables:
     """Everything a model class declares, by kind."""
@@ -78,12 +92,17 @@ class Variables:
         self.outputs: Mapping[str, Variable] = declared(model.Out, "output", f"{name}.Out")
         # they live in a namespace of their own: an output may have the same name, and usually does
         self.conserved: Mapping[str, Variable] = declared(model.Conserved, "conserved quantity", f"{name}.Conserved")
+        self.events: Mapping[str, Variable] = declared(model.Events, "event", f"{name}.Events")
         if not self.states:
             raise ModelError(f"{name} must declare at least one state in a class `State(Vars)`.")
         if self.outputs and model.outputs is Organ.outputs:
             raise ModelError(f"{name} declares outputs, so it must define `outputs(self, t, x, u)`.")
         if self.conserved and model.conserved is Organ.conserved:
             raise ModelError(f"{name} declares conserved quantities, so it must define `conserved(self, x)`.")
+        if self.events and model.crossings is Organ.crossings:
+            raise ModelError(f"{name} declares events, so it must define `crossings(self, t, x, u)`.")
+        if all(variable.algebraic for variable in self.states.values()):
+            raise ModelError(f"{name} must declare at least one state with `state`, but has only algebraic ones.")
         seen: dict[str, str] = {}
         for group in (self.parameters, self.states, self.inputs, self.outputs):
             for variable in group.values():
@@ -135,6 +154,11 @@ def outputs(model: Organ | type[Organ]) -> dict[str, Variable]:
 def conserved(model: Organ | type[Organ]) -> dict[str, Variable]:
     """A model's conserved quantities by name, in the order they are declared."""
     return dict(_of(model).conserved)
+
+
+def events(model: Organ | type[Organ]) -> dict[str, Variable]:
+    """A model's events by name, in the order they are declared."""
+    return dict(_of(model).events)
 
 
 def initial_state(model: Organ) -> Any:

@@ -79,7 +79,7 @@ def _problem(cls: type[Organ]) -> str | None:
 def _check(cls: type[Organ]) -> None:
     known = variables(cls)
     units: dict[str, dict[str, Any]] = {}
-    for kind in ("parameters", "states", "inputs", "outputs", "conserved"):
+    for kind in ("parameters", "states", "inputs", "outputs", "conserved", "events"):
         group = getattr(known, kind)
         units[kind] = {name: _declared(cls, v.name, v.unit) for name, v in group.items()}
     time = _declared(cls, "time", cls.time)
@@ -111,14 +111,28 @@ def _check(cls: type[Organ]) -> None:
     def conserved(p: Any, x: Any) -> dict[str, Any]:
         return _results(cls, "conserved", body(p).conserved(cls.State(**x)), known.conserved)
 
+    def crossings(t: Any, p: Any, x: Any, u: Any) -> dict[str, Any]:
+        return _results(cls, "crossings", body(p).crossings(t, cls.State(**x), cls.In(**u)), known.events)
+
+    def after(event: str) -> Callable[..., dict[str, Any]]:
+        def after(t: Any, p: Any, x: Any, u: Any) -> dict[str, Any]:
+            return _results(cls, "after", body(p).after(event, t, cls.State(**x), cls.In(**u)), known.states)
+
+        return after
+
     given = (time, units["parameters"], units["states"], units["inputs"])
     shapes = (number, like(known.parameters), like(known.states), like(known.inputs))
-    per_time = {name: unit / time for name, unit in units["states"].items()}
+    # in place of an algebraic variable's rate stands an equation, whose unit is its own affair
+    per_time = {name: unit / time for name, unit in units["states"].items() if not known.states[name].algebraic}
     _method(cls, "rates", rates, shapes, given, per_time, "rate of state")
     if known.outputs:
         _method(cls, "outputs", outputs, shapes, given, units["outputs"], "output")
     if known.conserved:
         _method(cls, "conserved", conserved, shapes[1:3], given[1:3], units["conserved"], "conserved quantity")
+    if known.events:
+        _method(cls, "crossings", crossings, shapes, given, units["events"], "event")
+    for name in known.events:
+        _method(cls, f"after {name}", after(name), shapes, given, units["states"], "state after the event")
     if hasattr(cls, "initial"):
         _method(cls, "initial", initial, shapes[1:2], given[1:2], units["states"], "initial value of state")
 
@@ -133,7 +147,7 @@ def _declared(cls: type[Organ], name: str, unit: str) -> pint.Unit:
 def _results(cls: type[Organ], method: str, found: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name in wanted if not hasattr(found, name)]
     if missing:
-        expected = {"outputs": "Out", "conserved": "Conserved"}.get(method, "State")
+        expected = {"outputs": "Out", "conserved": "Conserved", "crossings": "Events"}.get(method, "State")
         raise UnitError(f"{cls.__name__}.{method} must return a `{expected}`, but got {type(found).__name__}.")
     return {name: jnp.asarray(getattr(found, name)) for name in wanted}
 
@@ -155,7 +169,7 @@ def _method(
         raise UnitError(f"{cls.__name__}.{method}: {error}") from None
     # jax sorts dictionary keys; `out` has the same order as the flat results
     for name, unit in zip(jax.tree.leaves({k: k for k in out}), results, strict=True):
-        if unit is not ANY and not same(unit, wanted[name]):
+        if unit is not ANY and name in wanted and not same(unit, wanted[name]):
             raise UnitError(
                 f"{cls.__name__}.{method}: the {what} `{name}` must be in {say(wanted[name])}, but is in {say(unit)}."
             )

@@ -16,8 +16,9 @@ from vht.model.priors import Prior
 # A number of one twin. It is a float when written down and an array without axes inside a solve.
 Scalar = Float[Array, ""] | float
 
-Kind = Literal["parameter", "state", "input", "output", "conserved quantity"]
+Kind = Literal["parameter", "state", "input", "output", "conserved quantity", "event"]
 PortKind = Literal["signal", "flow"]
+Direction = Literal["both", "rising", "falling"]
 
 _KEY = "vht"
 
@@ -28,7 +29,7 @@ class Variable:
 
     Attributes:
         name: as written in the model.
-        kind: parameter, state, input, output or conserved quantity.
+        kind: parameter, state, input, output, conserved quantity or event.
         unit: as written in the model.
         meaning: in one line.
         default: of a parameter or state; None for others.
@@ -37,6 +38,8 @@ class Variable:
         source: key of its source in `organs/references.bib`, or a sentence that says where the number comes from.
         port: "flow" if several sources add up in it, else "signal"; None if it is no port.
         lag: parameter that delays what is scheduled into an input, or None.
+        algebraic: a state that is determined by an equation without its rate.
+        direction: of an event, which crossings of zero count.
     """
 
     name: str
@@ -49,11 +52,13 @@ class Variable:
     source: str | None = None
     port: PortKind | None = None
     lag: str | None = None
+    algebraic: bool = False
+    direction: Direction | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class _Declaration:
-    role: Literal["param", "state", "port", "quantity"]
+    role: Literal["param", "state", "port", "quantity", "event"]
     unit: str
     meaning: str
     default: float | None = None
@@ -62,6 +67,8 @@ class _Declaration:
     source: str | None = None
     port: PortKind | None = None
     lag: str | None = None
+    algebraic: bool = False
+    direction: Direction | None = None
 
 
 def param(
@@ -97,6 +104,33 @@ def state(default: float, unit: str, meaning: str) -> Any:
     return _field(_Declaration("state", unit, meaning, default), default)
 
 
+def algebraic(guess: float, unit: str, meaning: str) -> Any:
+    """Declare an algebraic variable, in a model's class `State`: ``P: Scalar = algebraic(80.0, "mmHg", "pressure")``.
+
+    It has no rate of its own. In its place `rates` returns the left side of an equation ``0 = g(t, x, u)``, in any unit. The
+    equations must determine the algebraic variables once states and inputs are known (index 1). Solved by `vht.Rodas5P`.
+
+    Args:
+        guess: where the search for its first value begins.
+        unit: such as "mmHg"; "1" if it has none.
+        meaning: in one line.
+    """
+    return _field(_Declaration("state", unit, meaning, guess, algebraic=True), guess)
+
+
+def event(unit: str, meaning: str, *, direction: Direction = "both") -> Any:
+    """Declare an event of the state, in a model's class `Events`: ``low: Scalar = event("mg/dL", "glucose is low")``.
+
+    It happens where the value that `crossings` gives for it passes through zero.
+
+    Args:
+        unit: of that value; "1" if it has none.
+        meaning: in one line.
+        direction: which crossings count: "rising", "falling" or "both".
+    """
+    return _field(_Declaration("event", unit, meaning, direction=direction), dataclasses.MISSING)
+
+
 def port(unit: str, meaning: str, *, kind: PortKind = "signal", lag: str | None = None) -> Any:
     """Declare an input or output, in a model's class `In` or `Out`: ``Q: Scalar = port("mL/s", "inflow")``.
 
@@ -124,7 +158,7 @@ def _field(declaration: _Declaration, default: Any) -> Any:
 
 
 class Vars(eqx.Module):
-    """A group of named scalars: the states, inputs, outputs or conserved quantities of a model."""
+    """A group of named scalars: the states, inputs, outputs, conserved quantities or events of a model."""
 
 
 def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
@@ -144,6 +178,7 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
         "input": ("port", "port(unit, meaning)"),
         "output": ("port", "port(unit, meaning)"),
         "conserved quantity": ("quantity", "quantity(unit, meaning)"),
+        "event": ("event", "event(unit, meaning)"),
     }[kind]
     found: dict[str, Variable] = {}
     for field in dataclasses.fields(group):
@@ -175,6 +210,8 @@ def _check(d: _Declaration, where: str) -> None:
         raise ModelError(f"A default is a number, but got {d.default!r} for {where}.")
     if d.role == "port" and d.port not in ("signal", "flow"):
         raise ModelError(f'`kind` must be "signal" or "flow", but got {d.port!r} for {where}.')
+    if d.role == "event" and d.direction not in ("both", "rising", "falling"):
+        raise ModelError(f'`direction` must be "both", "rising" or "falling", but got {d.direction!r} for {where}.')
     if d.bounds is not None:
         if len(d.bounds) != 2 or not all(map(_is_number, d.bounds)) or not d.bounds[0] < d.bounds[1]:
             raise ModelError(f"`bounds` must be increasing, but got {d.bounds} for {where}.")

@@ -1,6 +1,8 @@
 """Solve a model for a cohort: steps, schedules, sensitivities and a status per twin."""
 
-from vht.solve.methods import Diffrax, Method, Tsit5
+from vht.solve.fixed_point import FixedPoint, FixedPointSettings, FixedPointStatus
+from vht.solve.methods import Diffrax, Method, Rodas5P, Tsit5
+from vht.solve.periodic import periodic_state
 from vht.solve.schedule import Doses, Schedule, Signal
 from vht.solve.simulate import simulate, simulate_with_jacobian
 from vht.solve.status import Status
@@ -10,14 +12,19 @@ __all__ = [
     "Diffrax",
     "Doses",
     "Failure",
+    "FixedPoint",
+    "FixedPointSettings",
+    "FixedPointStatus",
     "Label",
     "Method",
+    "Rodas5P",
     "Schedule",
     "Settings",
     "Signal",
     "Status",
     "Trajectory",
     "Tsit5",
+    "periodic_state",
     "simulate",
     "simulate_with_jacobian",
 ]

@@ -171,7 +171,9 @@ class Explicit:
         values, tangents = self.augmented.observe(time, p, point.y, u, du)
         rates = tables.time_rates
         if self.time_rates:
-            rates = write_row(rates, index, self.augmented.observed_rate(time, p, point.y, u, inputs.line.slopes))
+            x = self.states(point)
+            f = self.augmented.system.rates(time, p, x, u)
+            rates = write_row(rates, index, self.augmented.observed_rate(time, p, x, u, inputs.line.slopes, f))
         return _Tables(
             write_row(tables.values, index, values),
             tuple(write_row(row, index, found) for row, found in zip(tables.tangents, tangents, strict=True)),

@@ -20,10 +20,12 @@ from jaxtyping import Array, Float, Int
 
 from vht.solve.explicit import Explicit
 from vht.solve.loop import Loop
-from vht.solve.methods import Diffrax, Tsit5
+from vht.solve.directions import Directions
+from vht.solve.methods import Diffrax, Rodas5P, Tsit5
 from vht.solve.schedule import Schedule, event_list, unless_late
 from vht.solve.sensitivity import Augmented, Direction, EventTangents, Kind, Seed, event_tangents, seed_of
 from vht.solve.status import Status
+from vht.solve.stiff import Stiff
 from vht.solve.system import System
 from vht.solve.twin import Solved, Twin
 
@@ -31,6 +33,8 @@ from vht.solve.twin import Solved, Twin
 KERNEL_ENTRIES = 132
 KERNEL_DIRECTIONS = 16
 XLA_DIRECTIONS = 64
+# where code does not grow with them: what they keep in memory does
+ONE_BY_ONE_DIRECTIONS = 64
 # entries of a schedule's table beyond this many share a kernel of so many at a time, whatever their number
 SCHEDULE_DIRECTIONS = 4
 MOST_DIRECTIONS = 512
@@ -115,13 +119,18 @@ class Plan:
     observed: tuple[str, ...]
     lags: tuple[tuple[str, str], ...]
     twins: int
-    method: Tsit5 | Diffrax
+    method: Tsit5 | Rodas5P | Diffrax
     backend: str
 
     @property
     def dtype(self) -> np.dtype:
         """What states are computed in."""
         return np.dtype(self.method.dtype)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a kernel takes its directions one after another, rather than each with code of its own."""
+        return isinstance(self.method, Rodas5P) and self.backend != "xla"
 
 
 # ------------------------------------------------------------------------------------------------------------- columns
@@ -177,8 +186,10 @@ def _columns(
         saves=saves,
         end=end,
         events=None if events is None else _numbers(events, dtype, keep=("first", "time")),
-        moved=tuple(None if m is None else _numbers(m, dtype, keep=("time",)) for m in moved),
-        sizes=tuple(number(sizes)),
+        moved=jax.tree.map(
+            lambda m: _numbers(m, dtype, keep=("time",)), moved, is_leaf=lambda m: isinstance(m, EventTangents)
+        ),
+        sizes=_table_of(number(sizes)) if plan.one_by_one and sizes else tuple(number(sizes)),
         rtol=given.rtol.astype(dtype),
         atol=given.atol.astype(dtype),
         max_steps=given.max_steps.astype(np.int32),
@@ -195,7 +206,7 @@ def _columns(
         end=_axis(end, 0),
         events=jax.tree.map(lambda _: event_axes, twin.events),
         moved=jax.tree.map(lambda _: event_axes, twin.moved),
-        sizes=scalar(twin.sizes),
+        sizes=_axis(twin.sizes, 1) if plan.one_by_one and sizes else scalar(twin.sizes),
         rtol=None,
         atol=None,
         max_steps=None,
@@ -218,8 +229,18 @@ def _moved(
     axes: tuple[Any, ...],
     directions: Sequence[Direction | None],
     seeds: tuple[Seed, ...],
-) -> list[EventTangents | None]:
-    """How each direction moves the events; those with one seed are worked out together."""
+) -> Any:
+    """How each direction moves the events; those with one seed are worked out together.
+
+    Returns:
+        By direction, None where it moves none; or, where a kernel takes them one by one, one `EventTangents` whose tables
+        hold all directions one after another, None if none moves any.
+    """
+    if plan.one_by_one:
+        union = Directions(plan.system, seeds).union
+        if not (union.times or union.amounts or union.values):
+            return None
+        seeds = (union,) * len(seeds)
     moved: list[EventTangents | None] = [None] * len(seeds)
     for seed in dict.fromkeys(seeds):
         if not (seed.times or seed.amounts or seed.values):
@@ -233,9 +254,23 @@ def _moved(
             return _over_twins(of_twin, (*axes, (axes[0], axes[1])), schedule, lags, start, dots)[0]
 
         tables = jax.vmap(along)(dots)
+        if plan.one_by_one:
+            # tables of one number a twin get an axis of directions, the others have theirs prolonged by it
+            per_twin = any(axis == 0 for axis in jax.tree.leaves(axes))
+            return jax.tree.map(lambda leaf: _joined(jnp.moveaxis(leaf, 0, 1) if per_twin else leaf, per_twin), tables)
         for row, i in enumerate(where):
             moved[i] = jax.tree.map(lambda leaf, row=row: leaf[row], tables)
-    return moved
+    return tuple(moved)
+
+
+def _joined(leaf: Array, per_twin: bool) -> Array:
+    """Join the axis of directions with the one after it, if there is one."""
+    return leaf.reshape((*leaf.shape[:1], -1) if per_twin else (-1,))
+
+
+def _table_of(columns: Sequence[Array]) -> Array:
+    """Columns (scalars or one entry a twin) as one table a twin."""
+    return jnp.stack(jnp.broadcast_arrays(*columns), axis=-1)
 
 
 def _numbers(tables: Any, dtype: np.dtype, keep: tuple[str, ...]) -> Any:
@@ -356,6 +391,8 @@ def _groups(plan: Plan, given: Given, directions: Sequence[Direction]) -> list[l
         # here a program costs more than its size
         return [list(directions[i : i + XLA_DIRECTIONS]) for i in range(0, len(directions), XLA_DIRECTIONS)] or [[]]
     most = min(max(1, KERNEL_ENTRIES // len(plan.system.states) - 1), KERNEL_DIRECTIONS)
+    if plan.one_by_one:
+        most = ONE_BY_ONE_DIRECTIONS
     alone: list[Direction | None] = []
     groups: list[list[Direction | None]] = []
     for _, entries in itertools.groupby(directions, key=lambda d: (d.kind, d.name, d.field) if d.field else d.kind):
@@ -384,9 +421,19 @@ def _run(plan: Plan, given: Given, group: Sequence[Direction | None], time_rates
         from vht.solve.xla import solve_twin
 
         return jax.vmap(functools.partial(solve_twin, augmented, plan.method, time_rates), in_axes=(axes,))(twin)
+    if isinstance(plan.method, Rodas5P):
+        loop = Loop(augmented, functools.partial(Stiff, time_rates=time_rates))
+        solved = batch(loop, plan.backend, axes)(twin)
+        return solved._replace(tangents=_by_direction(solved.tangents, len(group)))
     fixed = plan.method.step is not None
     loop = Loop(augmented, functools.partial(Explicit, fixed=fixed, time_rates=time_rates), fixed)
     return batch(loop, plan.backend, axes)(twin)
+
+
+def _by_direction(tables: Sequence[Array], count: int) -> tuple[tuple[Array, ...], ...]:
+    """Tables of all directions one after another, ``[twins, directions * saves]``, as tables by direction."""
+    parts = [table.reshape((table.shape[0], count, -1)) for table in tables]
+    return tuple(tuple(part[:, k] for part in parts) for k in range(count))
 
 
 def batch(loop: Loop, backend: str, axes: Twin) -> Callable[[Twin], Solved]:

@@ -15,7 +15,7 @@ from jaxtyping import ArrayLike, Shaped
 
 from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
-from vht.solve.methods import Diffrax, Method, Tsit5
+from vht.solve.methods import Diffrax, Method, Rodas5P, Tsit5
 from vht.solve.plan import Given, Plan, Results
 from vht.solve.schedule import Doses, Schedule, Signal, listed
 from vht.solve.sensitivity import Direction
@@ -83,8 +83,9 @@ class Request:
             raise ValueError("`observe` must name at least one state or output, but got none.")
 
         own = {name: functools.reduce(getattr, name.split("."), model) for name in system.parameters}
-        ours = isinstance(method, Tsit5)
-        step = (method.first_step if method.step is None else method.step) if ours else None
+        fixed = method.step if isinstance(method, Tsit5) else None
+        ours = not isinstance(method, Diffrax)
+        step = (method.first_step if fixed is None else fixed) if ours else None
         longest = method.max_step if ours else None
         given = Given(
             parameters={name: _numbers(f"parameters.{name}", value) for name, value in {**own, **columns}.items()},
@@ -203,8 +204,8 @@ def _check_kinds(model: Any, twins: Any, initial: Any, schedule: Any, observe: A
                     )
     if isinstance(observe, str):
         raise TypeError(f'`observe` must be a list of names, but got a text: write `observe=["{observe}"]`.')
-    if not isinstance(method, Tsit5 | Diffrax):
-        raise TypeError(f"`method` must be a `Tsit5(...)` or `Diffrax(...)`, but got {method!r:.100}.")
+    if not isinstance(method, Method):
+        raise TypeError(f"`method` must be a `Tsit5(...)`, `Rodas5P(...)` or `Diffrax(...)`, but got {method!r:.100}.")
 
 
 def _check_times(times: Any, start: Any) -> None:

@@ -249,15 +249,13 @@ class Augmented:
             self.observed_tangent(t, p, x, u, s, own(seed, p), dot)
             for seed, s, dot in zip(self.seeds, along, du, strict=True)
         )
-        return self._observer(t, p, x, u), tangents
+        return self.observer(t, p, x, u), tangents
 
-    def observed_rate(self, t: Scalar, p: Named, y: Values, u: Named, slopes: Named) -> Values:
-        """The observed values' derivatives with respect to time."""
-        x = y[: self.size]
-        f = self.system.rates(t, p, x, u)
+    def observed_rate(self, t: Scalar, p: Named, x: Values, u: Named, slopes: Named, f: Values) -> Values:
+        """The observed values' derivatives with respect to time, while the states move by `f`."""
         moving = {port: u[port] for port in slopes}
         _, dots = jax.jvp(
-            lambda t, x, moving: self._observer(t, p, x, {**u, **moving}),
+            lambda t, x, moving: self.observer(t, p, x, {**u, **moving}),
             (t, x, moving),
             (jnp.ones_like(t), f, dict(slopes)),
         )
@@ -310,7 +308,8 @@ class Augmented:
     # Every derivative is wrapped in jit: traced once, however often it stands in the solve. Differentiating only what
     # moves keeps the rest's zeros symbolic, so that no code is made for them.
     @functools.cached_property
-    def _observer(self) -> Callable[..., Values]:
+    def observer(self) -> Callable[..., Values]:
+        """``(t, p, x, u) -> `` what is observed."""
         return self.system.observer(self.observed)
 
     @functools.cached_property
@@ -321,7 +320,7 @@ class Augmented:
     @functools.cached_property
     def observed_tangent(self) -> Callable[..., Values]:
         """``(t, p, x, u, s, own, du) -> `` derivative of what is observed, see `along`."""
-        return along(self._observer)
+        return along(self.observer)
 
     def _moved_initial(self, name: str) -> Callable[[Named, Named], Values]:
         def moved(p: Named, given: Named) -> Values:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from vht.model import Organ, initial_state, inputs, outputs, parameters, states, with_parameters
+from vht.model import Organ, events, initial_state, inputs, outputs, parameters, states, with_parameters
 from vht.solve.switches import switches
 
 Scalar = Float[Array, ""]
@@ -30,6 +30,8 @@ class System:
         states: their names, in the order of every tuple of states.
         inputs: their names.
         outputs: their names.
+        algebraic: by state, whether an equation stands in place of its rate.
+        events: name and direction of each event of the state.
     """
 
     model: Organ
@@ -37,6 +39,8 @@ class System:
     states: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    algebraic: tuple[bool, ...] = ()
+    events: tuple[tuple[str, str], ...] = ()
 
     @functools.cached_property
     def _key(self) -> Any:
@@ -111,9 +115,35 @@ class System:
         def jump(t: Scalar, p: Named, x: Values, u: Named, amounts: Named) -> Values:
             at = {name: u.get(name, jnp.zeros_like(amount)) for name, amount in amounts.items()}
             _, change = jax.jvp(lambda dosed: self.rates(t, p, x, {**u, **dosed}), (at,), (dict(amounts),))
-            return tuple(old + more for old, more in zip(x, change, strict=True))
+            moved = zip(x, change, self.algebraic, strict=True)
+            return tuple(old if algebraic else old + more for old, more, algebraic in moved)
 
         return jump
+
+    @functools.cached_property
+    def crossings(self) -> Callable[[Scalar, Named, Values, Named], Values]:
+        """``(t, parameters, states, inputs) -> values`` that cross zero where an event of the state happens."""
+
+        @jax.jit
+        def crossings(t: Scalar, p: Named, x: Values, u: Named) -> Values:
+            found = self._body(p).crossings(t, *self._arguments(x, u))
+            return tuple(_like(getattr(found, name), x[0]) for name, _ in self.events)
+
+        return crossings
+
+    @functools.cached_property
+    def after(self) -> tuple[Callable[[Scalar, Named, Values, Named], Values], ...]:
+        """By event, ``(t, parameters, states, inputs) -> states`` after it."""
+
+        def of(name: str) -> Callable[[Scalar, Named, Values, Named], Values]:
+            @jax.jit
+            def after(t: Scalar, p: Named, x: Values, u: Named) -> Values:
+                result = self._body(p).after(name, t, *self._arguments(x, u))
+                return tuple(_like(getattr(result, state), old) for state, old in zip(self.states, x, strict=True))
+
+            return after
+
+        return tuple(of(name) for name, _ in self.events)
 
 
 def _like(value: Any, like: Scalar) -> Scalar:
@@ -122,11 +152,13 @@ def _like(value: Any, like: Scalar) -> Scalar:
 
 def system_of(model: Organ) -> System:
     """The functions of a model; its parameters' values are forgotten."""
-    names = tuple(parameters(model))
+    names, known = tuple(parameters(model)), states(model)
     return System(
         model=with_parameters(model, dict.fromkeys(names, 0.0)),
         parameters=names,
-        states=tuple(states(model)),
+        states=tuple(known),
         inputs=tuple(inputs(model)),
         outputs=tuple(outputs(model)),
+        algebraic=tuple(variable.algebraic for variable in known.values()),
+        events=tuple((name, str(variable.direction)) for name, variable in events(model).items()),
     )

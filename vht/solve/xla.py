@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from vht.solve.loop import FLOOR_ULPS
-from vht.solve.methods import Diffrax, Tsit5
+from vht.solve.methods import Diffrax, Rodas5P, Tsit5
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
 from vht.solve.system import Scalar, Values
@@ -40,12 +40,12 @@ class _State(NamedTuple):
     rejected: Int[Array, ""]
 
 
-def solve_twin(augmented: Augmented, method: Tsit5 | Diffrax, time_rates: bool, twin: Twin) -> Solved:
+def solve_twin(augmented: Augmented, method: Tsit5 | Rodas5P | Diffrax, time_rates: bool, twin: Twin) -> Solved:
     """Solve one twin with diffrax.
 
     Args:
         augmented: the model with its directions and what is observed.
-        method: `Tsit5` runs diffrax's own Tsit5.
+        method: `Tsit5` runs diffrax's own Tsit5, `Rodas5P` its Kvaerno5.
         time_rates: also give the derivatives with respect to the times of the saves.
         twin: its numbers.
     """
@@ -53,7 +53,7 @@ def solve_twin(augmented: Augmented, method: Tsit5 | Diffrax, time_rates: bool, 
 
 
 class _Segments:
-    def __init__(self, augmented: Augmented, method: Tsit5 | Diffrax, time_rates: bool, twin: Twin) -> None:
+    def __init__(self, augmented: Augmented, method: Tsit5 | Rodas5P | Diffrax, time_rates: bool, twin: Twin) -> None:
         self.augmented, self.method, self.time_rates, self.twin = augmented, method, time_rates, twin
         self.dtype = twin.rtol.dtype
         self.n = augmented.size
@@ -80,7 +80,11 @@ class _Segments:
         p, time = self.twin.parameters, t.astype(self.dtype)
         u, du = self.at(t, inputs)
         values, tangents = self.augmented.observe(time, p, y, u, du)
-        rates = self.augmented.observed_rate(time, p, y, u, inputs.line.slopes) if self.time_rates else ()
+        rates: Values = ()
+        if self.time_rates:
+            x = y[: self.n]
+            f = self.augmented.system.rates(time, p, x, u)
+            rates = self.augmented.observed_rate(time, p, x, u, inputs.line.slopes, f)
         return values, tangents, rates
 
     def fill(self, tables: Any, found: Any, here: Bool[Array, " saves"]) -> Any:
@@ -111,7 +115,11 @@ class _Segments:
             settings |= self.method.controller if isinstance(self.method, Diffrax) else {}
             controller = diffrax.PIDController(rtol=self.twin.rtol, atol=self.twin.atol, **settings)
             first = None
-        solver = diffrax.Tsit5() if isinstance(self.method, Tsit5) or self.method.solver is None else self.method.solver
+        solver: Any = diffrax.Tsit5()
+        if isinstance(self.method, Rodas5P):
+            solver = diffrax.Kvaerno5()
+        elif isinstance(self.method, Diffrax) and self.method.solver is not None:
+            solver = self.method.solver
         with jax.numpy_dtype_promotion("standard"):
             solution = diffrax.diffeqsolve(
                 diffrax.ODETerm(rates),

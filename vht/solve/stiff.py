@@ -1,0 +1,505 @@
+"""The stiff method in the loop: Rodas5P, the states as scalars, the sensitivities in tables, direction after direction.
+
+A step factors one matrix, sparse and written out for the model's pattern (`sparse`, `elimination`). The sensitivities use the
+same factors: differentiating the step's equations along a direction leaves their matrix as it is. What remains of the second
+derivatives is one sparse matrix a step and direction, the derivative of the sensitivities' own rates by the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int
+from vht_kernels import full_like, length, read, scratch, write
+
+from vht.solve import rosenbrock as rodas
+from vht.solve.consistent import Constraints
+from vht.solve.directions import Directions, Index, MovedEvents
+from vht.solve.elimination import Elimination, Factors
+from vht.solve.explicit import first_step, write_row
+from vht.solve.propagate import Span, Step, all_finite, choose, mean_square
+from vht.solve.sensitivity import Augmented, Line
+from vht.solve.sparse import Entries, jacobian
+from vht.solve.steppers import underestimate
+from vht.solve.system import Named, Scalar, Switches, Values
+from vht.solve.twin import Inputs, Twin
+
+# of the work table, by direction: the sensitivities at the end of the step, and the coefficients inside it
+END, INSIDE = 0, (1, 2, 3)
+PARTS = 4
+Body = Callable[[Index, Any], Any]
+
+
+class _Point(NamedTuple):
+    x: Values
+    s: Array | None  # sensitivities, direction after direction
+    work: Array | None  # what a step leaves: `PARTS` rows of states a direction
+    lines: Array | None  # how each direction moves the inputs
+    settled: Bool[Array, ""]  # false where the algebraic equations have no solution
+
+
+class _Inner(NamedTuple):
+    x: Values
+    inside: tuple[Values, ...]
+    work: Array | None
+
+
+class _Tables(NamedTuple):
+    values: tuple[Array, ...]
+    tangents: tuple[Array, ...]
+    time_rates: tuple[Array, ...]
+
+
+class Stiff:
+    """One twin's states and sensitivities under Rodas5P.
+
+    Args:
+        augmented: the model with its directions and what is observed.
+        twin: its numbers.
+        time_rates: also save the derivatives with respect to the times of the saves.
+    """
+
+    order = rodas.ORDER
+    underestimate = underestimate(rodas.NODES, *map(tuple, rodas.classical()[2:]))
+
+    def __init__(self, augmented: Augmented, twin: Twin, time_rates: bool = False) -> None:
+        self.augmented, self.twin, self.time_rates = augmented, twin, time_rates
+        self.system, self.p = augmented.system, twin.parameters
+        self.directions = Directions(self.system, augmented.seeds)
+        self.m, self.n = len(augmented.seeds), augmented.size
+        self.dtype = np.dtype(twin.rtol.dtype)
+        self.moved = None if twin.moved is None else MovedEvents(twin.moved, self.m, self.dtype)
+        self.ports = self.directions.union.values
+        self.sloped = self.directions.union.slopes
+        self.constraints = Constraints(augmented, twin) if any(self.system.algebraic) else None
+        self.differential = [j for j, algebraic in enumerate(self.system.algebraic) if not algebraic]
+
+    def cast(self, value: Scalar) -> Scalar:
+        return lax.convert_element_type(value, self.dtype)
+
+    def each(self, body: Body, carry: Any) -> Any:
+        """Run a piece of code for every direction, one after another."""
+        return lax.fori_loop(np.int32(0), np.int32(self.m), body, carry)
+
+    # ------------------------------------------------------------------------------------------------------ points
+
+    def initial(self, inputs: Inputs) -> _Point:
+        twin = self.twin
+        t = self.cast(twin.start)
+        x = self.system.initial(self.p, twin.initial)
+        u = inputs.at(twin.start)
+        settled = jnp.array(True)
+        if self.constraints is not None:
+            x, settled = self.constraints.settle(t, x, u)
+        if not self.m:
+            return _Point(x, None, None, None, settled)
+        s = scratch(self.m * self.n, jnp.zeros((), self.dtype))
+        work = scratch(PARTS * self.m * self.n, jnp.zeros((), self.dtype))
+        lines = self.no_lines()
+        if lines is not None and self.moved is not None:
+            moved = self.moved
+            lines = self.each(lambda k, lines: self.write_line(lines, k, moved.first_line(k)), lines)
+        f = self.full_rates(t, x, u, inputs.line.slopes) if any(seed.start for seed in self.augmented.seeds) else ()
+
+        def of(k: Index, s: Array) -> Array:
+            row = self.directions.start(k, self.directions.initial(k, self.p, twin.initial, x), f)
+            return self.write_row(
+                s, k, self.consistent(k, t, x, u, row, self.du(lines, k, self.elapsed(inputs, twin.start)))
+            )
+
+        return _Point(x, self.each(of, s), work, lines, settled)
+
+    def consistent(self, k: Index, t: Scalar, x: Values, u: Named, s: Values, du: Named) -> Values:
+        """Sensitivities whose algebraic part follows from the others."""
+        if self.constraints is None:
+            return s
+        return self.constraints.settle_tangent(t, x, u, s, self.directions.own(k, self.p), du)
+
+    def full_rates(self, t: Scalar, x: Values, u: Named, slopes: Named) -> Values:
+        """Time derivatives of all states, algebraic ones among them."""
+        f = self.system.rates(t, self.p, x, u)
+        return f if self.constraints is None else self.constraints.rates(t, x, u, slopes, f)
+
+    def states(self, point: _Point) -> Values:
+        return point.x
+
+    def settled(self, point: _Point) -> Bool[Array, ""]:
+        return point.settled
+
+    def finite(self, point: _Point) -> Bool[Array, ""]:
+        finite = all_finite(point.x)
+        if point.s is None:
+            return finite
+        s = point.s
+        return self.each(lambda k, finite: finite & all_finite(self.row(s, k)), finite)
+
+    def empty_memo(self, point: _Point) -> tuple[()]:
+        return ()
+
+    # -------------------------------------------------------------------------------------------------- rows, lines
+
+    def row(self, table: Array, k: Index) -> Values:
+        """The entries of row `k`, one a state."""
+        first = k * np.int32(self.n)
+        return tuple(read(table, first + np.int32(j)) for j in range(self.n))
+
+    def write_row(self, table: Array, k: Index, values: Values) -> Array:
+        first = k * np.int32(self.n)
+        for j, value in enumerate(values):
+            table = write(table, first + np.int32(j), value)
+        return table
+
+    def no_lines(self) -> Array | None:
+        width = len(self.ports) + len(self.sloped)
+        return scratch(self.m * width, jnp.zeros((), self.dtype)) if width else None
+
+    def write_line(self, lines: Array, k: Index, line: Line) -> Array:
+        values = [*(line.values[port] for port in self.ports), *(line.slopes[port] for port in self.sloped)]
+        first = k * np.int32(len(values))
+        for j, value in enumerate(values):
+            lines = write(lines, first + np.int32(j), value)
+        return lines
+
+    def line(self, lines: Array | None, k: Index) -> Line:
+        """How direction `k` moves the inputs."""
+        if lines is None:
+            return Line({}, {})
+        width = len(self.ports) + len(self.sloped)
+        entries = [read(lines, k * np.int32(width) + np.int32(j)) for j in range(width)]
+        cut = len(self.ports)
+        return Line(
+            dict(zip(self.ports, entries[:cut], strict=True)), dict(zip(self.sloped, entries[cut:], strict=True))
+        )
+
+    def du(self, lines: Array | None, k: Index, elapsed: Scalar) -> dict[str, Scalar]:
+        return self.line(lines, k).at(elapsed)
+
+    def elapsed(self, inputs: Inputs, t: Scalar) -> Scalar:
+        return self.cast(t - inputs.since)
+
+    # ------------------------------------------------------------------------------------------------------- steps
+
+    def begin(self, t: Scalar, point: _Point, inputs: Inputs, stop: Scalar, h: Scalar) -> tuple[Scalar, tuple[()]]:
+        """A step to try where a smooth stretch begins, by the states alone: the error test will tell about the others."""
+        x, some = point.x, self.differential
+        scales = tuple(self.twin.atol + self.twin.rtol * abs(x[j]) for j in some)
+
+        def flow(t: Scalar, moving: Values) -> Values:
+            full = list(x)
+            for j, v in zip(some, moving, strict=True):
+                full[j] = v
+            f = self.system.rates(self.cast(t), self.p, tuple(full), inputs.at(t))
+            return tuple(f[j] for j in some)
+
+        def norm2(v: Values) -> Scalar:
+            return mean_square(tuple(a / b for a, b in zip(v, scales, strict=True)))
+
+        moving = tuple(x[j] for j in some)
+        guess = first_step(flow, norm2, t, moving, flow(t, moving), self.cast(stop - t))
+        guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
+        return jnp.where(h > 0.0, jnp.minimum(h, guess), guess), ()
+
+    def slopes(
+        self, function: Callable[[Scalar, Values, Named, Named], Values], t: Scalar, x: Values, line: Line, moved: Line
+    ) -> tuple[list[Scalar], Entries, list[Scalar | None]]:
+        """A function of time, states and inputs with its derivatives by the states and, in all, by time.
+
+        Args:
+            function: ``(t, x, u, du) -> values``, one a state.
+            t: time.
+            x: states.
+            line: inputs and their slopes.
+            moved: how a direction moves the inputs, and the slopes of that.
+
+        Returns:
+            Values, derivatives by the states, derivatives along time (None where there is none).
+        """
+        inputs, moves = list(line.slopes), list(moved.slopes)
+
+        def of_all(*args: Scalar) -> Values:
+            x, (t, *rest) = args[: self.n], args[self.n :]
+            u = {**line.values, **dict(zip(inputs, rest, strict=False))}
+            du = {**moved.values, **dict(zip(moves, rest[len(inputs) :], strict=True))}
+            return function(t, x, u, du)
+
+        at = [*x, t, *(line.values[port] for port in inputs), *(moved.values[port] for port in moves)]
+        values, found = jacobian(of_all, at)
+        speeds = [None, *(line.slopes[port] for port in inputs), *(moved.slopes[port] for port in moves)]
+        along: list[Scalar | None] = [None] * self.n
+        for (i, j), slope in sorted(found.items()):
+            if j >= self.n:
+                speed = speeds[j - self.n]
+                term = slope if speed is None else slope * speed
+                before = along[i]
+                along[i] = term if before is None else before + term
+        return values, {key: slope for key, slope in found.items() if key[1] < self.n}, along
+
+    def attempt(self, span: Span, point: _Point, memo: Any, inputs: Inputs, switches: Switches) -> Step:
+        x, h = point.x, self.cast(span.taken)
+        elapsed = self.elapsed(inputs, span.begin)
+        line = Line(inputs.line.at(elapsed), inputs.line.slopes)
+        begin = self.cast(span.begin)
+        f, slope_x, slope_t = self.slopes(
+            lambda t, x, u, du: self.system.rates(t, self.p, x, u), begin, x, line, Line({}, {})
+        )
+        stages = _Stages(self, h, slope_x)
+        seen = [switches]
+        times = [span.at(node) for node in rodas.NODES]
+        clock = [self.cast(t) for t in times]
+        held = [inputs.at(t) for t in times]
+        arguments: list[Values] = []
+
+        def rates(i: int, argument: Values) -> Sequence[Scalar]:
+            arguments.append(argument)
+            if i == 0:
+                return f
+            seen.append(self.system.switches(clock[i], self.p, argument, held[i]))
+            return self.system.rates(clock[i], self.p, argument, held[i])
+
+        u, end = stages.solve(x, rates, slope_t, None)
+        scales = self.scales(self.twin.atol, x, end)
+        square = mean_square(tuple(e / s for e, s in zip(u[-1], scales, strict=True)))
+        inside = tuple(_combined(weights, u) for weights in rodas.DENSE)
+        if point.s is None or point.work is None:
+            return Step(square, end, (), seen, stages.factors.regular, _Inner(end, inside, None))
+
+        table, lines = point.s, point.lines
+
+        def of(k: Index, carry: tuple[Array, Scalar]) -> tuple[Array, Scalar]:
+            work, worst = carry
+            s, own, moved = self.row(table, k), self.directions.own(k, self.p), self.line(lines, k)
+            du = Line(moved.at(elapsed), moved.slopes)
+            tangent = self.augmented.flow_tangent
+            first, curvature, along = self.slopes(
+                lambda t, x, u, du: tangent(t, self.p, x, u, s, own, du), begin, x, line, du
+            )
+
+            def rates(i: int, argument: Values) -> Sequence[Scalar]:
+                if i == 0:
+                    return first
+                moves = moved.at(self.elapsed(inputs, times[i]))
+                return tangent(clock[i], self.p, arguments[i], held[i], argument, own, moves)
+
+            bent = [_product(curvature, stage, self.n) for stage in u]
+            v, s_end = stages.solve(s, rates, along, bent)
+            scales = self.scales(self.twin.atol / read(self.twin.sizes, k), s, s_end)
+            square = mean_square(tuple(e / w for e, w in zip(v[-1], scales, strict=True)))
+            for part, row in enumerate((s_end, *(_combined(weights, v) for weights in rodas.DENSE))):
+                work = self.write_row(work, k * np.int32(PARTS) + np.int32(part), row)
+            # NaN must not be lost in a maximum
+            return work, jnp.where(square > worst, square, jnp.where(square == square, worst, square))
+
+        work, square = self.each(of, (point.work, square))
+        return Step(square, end, (), seen, stages.factors.regular, _Inner(end, inside, work))
+
+    def scales(self, atol: Scalar, before: Values, after: Values) -> Values:
+        """Tolerated error of each state, or of each of a direction's sensitivities."""
+        return tuple(atol + self.twin.rtol * jnp.maximum(abs(a), abs(b)) for a, b in zip(before, after, strict=True))
+
+    def inside(self, step: Step, point: _Point, theta: Scalar) -> Values:
+        inner: _Inner = step.inner
+        rows = zip(point.x, inner.x, *inner.inside, strict=True)
+        return tuple(rodas.dense(theta, begin, end, rest) for begin, end, *rest in rows)
+
+    def row_inside(self, work: Array, s: Values, k: Index, theta: Scalar) -> Values:
+        """The sensitivities of direction `k` at a fraction of a step."""
+        first = k * np.int32(PARTS)
+        end, *rest = (self.row(work, first + np.int32(part)) for part in (END, *INSIDE))
+        return tuple(rodas.dense(theta, a, b, more) for a, b, *more in zip(s, end, *rest, strict=True))
+
+    def accept(self, accepted: Bool[Array, ""], step: Step, point: _Point) -> _Point:
+        inner: _Inner = step.inner
+        x = choose(accepted, inner.x, point.x)
+        work = inner.work
+        if point.s is None or work is None:
+            return point._replace(x=x)
+
+        def of(k: Index, s: Array) -> Array:
+            return self.write_row(s, k, choose(accepted, self.row(work, k * np.int32(PARTS)), self.row(s, k)))
+
+        return point._replace(x=x, s=self.each(of, point.s), work=work)
+
+    def land(self, step: Step, point: _Point, theta: Scalar) -> _Point:
+        inner: _Inner = step.inner
+        x = self.inside(step, point, theta)
+        work = inner.work
+        if point.s is None or work is None:
+            return point._replace(x=x)
+
+        def of(k: Index, s: Array) -> Array:
+            return self.write_row(s, k, self.row_inside(work, self.row(s, k), k, theta))
+
+        return point._replace(x=x, s=self.each(of, point.s), work=work)
+
+    # ------------------------------------------------------------------------------------------------------- saves
+
+    def tables(self) -> _Tables:
+        def empty(repeat: int = 1) -> tuple[Array, ...]:
+            return tuple(full_like(self.twin.times, jnp.nan, self.dtype, repeat) for _ in self.augmented.observed)
+
+        return _Tables(empty(), empty(self.m) if self.m else (), empty() if self.time_rates else ())
+
+    def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> _Tables:
+        table = point.s
+        rows = None if table is None else lambda k: self.row(table, k)
+        return self._save(tables, index, t, point.x, rows, point.lines, inputs)
+
+    def save_inside(
+        self,
+        tables: _Tables,
+        index: Int[Array, ""],
+        t: Scalar,
+        step: Step,
+        point: _Point,
+        theta: Scalar,
+        inputs: Inputs,
+    ) -> _Tables:
+        table, work = point.s, step.inner.work
+        rows = None if table is None else lambda k: self.row_inside(work, self.row(table, k), k, theta)
+        return self._save(tables, index, t, self.inside(step, point, theta), rows, point.lines, inputs)
+
+    def _save(
+        self,
+        tables: _Tables,
+        index: Int[Array, ""],
+        t: Scalar,
+        x: Values,
+        rows: Callable[[Index], Values] | None,
+        lines: Array | None,
+        inputs: Inputs,
+    ) -> _Tables:
+        time, u = self.cast(t), inputs.at(t)
+        values = write_row(tables.values, index, self.augmented.observer(time, self.p, x, u))
+        rates = tables.time_rates
+        if self.time_rates:
+            f = self.full_rates(time, x, u, inputs.line.slopes)
+            rates = write_row(rates, index, self.augmented.observed_rate(time, self.p, x, u, inputs.line.slopes, f))
+        if rows is None:
+            return _Tables(values, (), rates)
+        elapsed = self.elapsed(inputs, t)
+
+        def of(k: Index, tangents: tuple[Array, ...]) -> tuple[Array, ...]:
+            own, du = self.directions.own(k, self.p), self.du(lines, k, elapsed)
+            found = self.augmented.observed_tangent(time, self.p, x, u, rows(k), own, du)
+            return write_row(tangents, k * length(self.twin.times) + index, found)
+
+        return _Tables(values, self.each(of, tables.tangents), rates)
+
+    def solved(self, tables: _Tables) -> tuple[Any, Any, Any]:
+        return tables.values, tables.tangents, tables.time_rates
+
+    # ------------------------------------------------------------------------------------------------------ events
+
+    def scheduled(self, event: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> tuple[_Point, Inputs]:
+        events = self.twin.events
+        assert events is not None
+
+        def entry(tables: Mapping[str, Array]) -> dict[str, Scalar]:
+            return {port: read(table, event) for port, table in tables.items()}
+
+        after = Inputs(Line(entry(events.values), entry(events.slopes)), t)
+        amounts = entry(events.amounts)
+        time, u, u_after = self.cast(t), inputs.at(t), after.at(t)
+        x, p = point.x, self.p
+        x_after = self.system.jump(time, p, x, u, amounts) if amounts else x
+        settled = point.settled
+        if self.constraints is not None:
+            x_after, found = self.constraints.settle(time, x_after, u_after)
+            settled = settled & found
+        if point.s is None:
+            return point._replace(x=x_after, settled=settled), after
+        moved, lines = self.moved, point.lines
+        timed = moved is not None and moved.tables.time is not None
+        f_before = self.full_rates(time, x, u, inputs.line.slopes) if timed else ()
+        f_after = self.full_rates(time, x_after, u_after, after.line.slopes) if timed else ()
+        elapsed = self.elapsed(inputs, t)
+
+        def of(k: Index, carry: tuple[Array, Array | None]) -> tuple[Array, Array | None]:
+            table, lines = carry
+            s, du, own = self.row(table, k), self.du(lines, k, elapsed), self.directions.own(k, p)
+            tau = None if moved is None else moved.tau(k, event)
+            if tau is not None:
+                s = tuple(si + fi * tau for si, fi in zip(s, f_before, strict=True))
+                # what a dose does may hang on another input, which an event that moves meets at another height
+                slopes = inputs.line.slopes
+                du = du | {port: du.get(port, 0.0) + slope * tau for port, slope in slopes.items()}
+            if amounts:
+                more = {} if moved is None else moved.amounts(k, event)
+                s = self.augmented.jump_tangent(time, p, x, u, amounts, s, own, tau, more, du)
+            if tau is not None:
+                s = tuple(si - fi * tau for si, fi in zip(s, f_after, strict=True))
+            if lines is not None and moved is not None:
+                lines = self.write_line(lines, k, moved.line(k, event))
+            s = self.consistent(k, time, x_after, u_after, s, self.du(lines, k, jnp.zeros_like(elapsed)))
+            return self.write_row(table, k, s), lines
+
+        s, lines = self.each(of, (point.s, lines))
+        return point._replace(x=x_after, s=s, lines=lines, settled=settled), after
+
+
+class _Stages:
+    """The linear equations of one step: factored once, solved for states and for each direction."""
+
+    def __init__(self, method: Stiff, h: Scalar, slope_x: Entries) -> None:
+        self.h, self.n = h, method.n
+        self.inverse = 1.0 / h
+        self.differential = frozenset(method.differential)
+        diagonal = {(j, j): self.inverse * (1.0 / rodas.GAMMA) for j in method.differential}
+        matrix = {key: -slope for key, slope in slope_x.items()}
+        for key, value in diagonal.items():
+            matrix[key] = value + matrix[key] if key in matrix else value
+        self.factors: Factors = Elimination(frozenset(matrix), method.n).factor(matrix)
+
+    def solve(
+        self,
+        start: Values,
+        rates: Callable[[int, Values], Sequence[Scalar]],
+        slope_t: Sequence[Scalar | None],
+        bent: Sequence[Sequence[Scalar | None]] | None,
+    ) -> tuple[list[Values], Values]:
+        """All stages, and the end of the step.
+
+        Args:
+            start: at the beginning of the step.
+            rates: of a stage's number and argument.
+            slope_t: derivative of the rates along time.
+            bent: by stage, what the sensitivities' matrix adds; None for the states.
+        """
+        u: list[Values] = []
+        argument = start
+        for i in range(rodas.STAGES):
+            if i >= rodas.STAGES - 2:
+                argument = tuple(a + last for a, last in zip(argument, u[-1], strict=True))
+            elif i > 0:
+                argument = tuple(
+                    rodas.combine(rodas.ARGUMENTS[i], [stage[j] for stage in u], start[j]) for j in range(self.n)
+                )
+            right = list(rates(i, argument))
+            time = self.h * rodas.TIME[i]
+            for j in range(self.n):
+                if rodas.TIME[i] and slope_t[j] is not None:
+                    right[j] = right[j] + time * slope_t[j]
+                if bent is not None and bent[i][j] is not None:
+                    right[j] = right[j] + bent[i][j]
+                if i > 0 and j in self.differential:
+                    coupled = rodas.combine(rodas.COUPLING[i], [stage[j] for stage in u])
+                    right[j] = right[j] + coupled * self.inverse
+            u.append(tuple(self.factors.solve(right)))
+        return u, tuple(a + last for a, last in zip(argument, u[-1], strict=True))
+
+
+def _combined(weights: Sequence[float], stages: Sequence[Values]) -> Values:
+    return tuple(rodas.combine(weights, column) for column in zip(*stages, strict=True))
+
+
+def _product(matrix: Entries, vector: Values, size: int) -> list[Scalar | None]:
+    """A sparse matrix times a vector; None where a row is empty."""
+    total: list[Scalar | None] = [None] * size
+    for (i, j), value in sorted(matrix.items()):
+        before, term = total[i], value * vector[j]
+        total[i] = term if before is None else before + term
+    return total
