@@ -10,7 +10,10 @@ from vht.model import Organ
 _HOME = {
     "circulation": ("vht.organs.circulation", "Circulation"),
     "minimal_glucose": ("vht.organs.glucose", "MinimalGlucose"),
+    "noble": ("vht.organs.noble", "Noble1962"),
+    "ohara_rudy": ("vht.organs.ohara_rudy", "OHaraRudyCiPA"),
     "oral_drug": ("vht.organs.drugs", "OralDrug1"),
+    "ten_tusscher": ("vht.organs.ten_tusscher", "TenTusscher2006"),
 }
 
 
