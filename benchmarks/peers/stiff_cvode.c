@@ -72,7 +72,7 @@ int stiff_solve(int number, int twins, const double *parameters, const double *i
     for (int k = 0; k < segments && codes[i] >= 0; k++) {
       twin.u = inputs[k];
       CVodeReInit(solver, t, x);
-      if (k + 1 < segments) CVodeSetStopTime(solver, ends[k]);
+      CVodeSetStopTime(solver, ends[k]);
       codes[i] = CVode(solver, ends[k], x, &t, CV_NORMAL);
       long taken = 0;
       CVodeGetNumSteps(solver, &taken);
