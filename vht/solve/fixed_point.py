@@ -1,0 +1,342 @@
+"""What steady and periodic states share: statuses, the result, conserved quantities and the linear algebra of Newton's step."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from vht.model import Organ, conserved, outputs, states, with_parameters
+from vht.solve.methods import Method
+from vht.solve.plan import Given, Plan
+from vht.solve.request import Request
+from vht.solve.schedule import Events
+from vht.solve.status import Status
+from vht.solve.system import Named, System, Values
+from vht.solve.trajectory import Failure, Label, Numbers
+
+if TYPE_CHECKING:
+    import xarray
+
+
+Parameters = Mapping[str, Float[Array, " twins"]]
+
+
+class FixedPointStatus(enum.IntEnum):
+    """How the search for one twin's steady or periodic state ended. Codes below 16 are those of `Status`."""
+
+    OK = 0
+    MAX_STEPS = 1
+    STEP_TOO_SMALL = 2
+    NON_FINITE = 3
+    SINGULAR = 4
+    NO_INITIAL_VALUE = 5
+    EVENT_STORM = 6
+    NO_CONVERGENCE = 16
+    NOT_PERIODIC = 17
+
+    @property
+    def label(self) -> str:
+        """The name used in tables."""
+        return self.name.lower()
+
+    @property
+    def message(self) -> str:
+        """What happened and what to try."""
+        if self in _MESSAGES:
+            return _MESSAGES[self]
+        return f"The simulation that the search needs failed. {Status(int(self)).message}"
+
+
+_MESSAGES = {
+    FixedPointStatus.OK: "The state repeats itself within the tolerance.",
+    FixedPointStatus.SINGULAR: (
+        "There is no one steady or periodic state: some combination of states stays as it was, or nothing holds it. If it is "
+        "conserved, such as a closed volume of blood, declare it in the model's class `Conserved`, and the initial state's "
+        "amount is kept; else look for parameters that switch a return off, such as a clearance of zero."
+    ),
+    FixedPointStatus.NO_CONVERGENCE: (
+        "The budget was spent before the state repeated itself within the tolerance: try a larger budget, an initial state "
+        "nearer by, a looser `tolerance` or a `method` with a tighter `rtol`. There may also be no such state: simulate the "
+        "twin and see whether it grows, drifts or repeats itself only after several periods."
+    ),
+    FixedPointStatus.NOT_PERIODIC: (
+        "The rates after one `period` are not those before it, so that nothing repeats: give the period of what drives "
+        "the model, such as the name of its heart period."
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedPointSettings:
+    """How a fixed point was found.
+
+    Attributes:
+        model: name of the model's class.
+        time_unit: unit of every time.
+        kind: "steady" or "periodic".
+        method: of the simulations, with its settings.
+        tolerance: of the residual.
+        backend: that ran, "lanes" or "xla".
+    """
+
+    model: str
+    time_unit: str
+    kind: str
+    method: Method
+    tolerance: float
+    backend: str
+
+
+class FixedPoint(eqx.Module):
+    """Each twin's steady state, or its periodic state at the start of a period.
+
+    Attributes:
+        values: by name of the state or output; NaN for a twin without one.
+        residual: how far the state is from repeating itself, as a share of each state's size, the largest of all states;
+            see `steady_state` and `periodic_state` for how it is measured.
+        growth: by what rate small disturbances grow, per unit of time: negative if the state is stable. Disturbances that
+            change a conserved quantity are left out.
+        status: `FixedPointStatus` code of each twin.
+        iterations: Newton's, for a steady state; periods simulated, those with sensitivities among them, for a periodic one.
+        jacobians: how often the Jacobian was worked out; for a periodic state, periods simulated with sensitivities.
+        steps: of the integration, tried in all simulations together.
+        settings: how it was found.
+        labels: of the values.
+        names: of the twins; None where they have none.
+    """
+
+    values: dict[str, Float[Numbers, " twins"]]
+    residual: Float[Numbers, " twins"]
+    growth: Float[Numbers, " twins"]
+    status: Int[Numbers, " twins"]
+    iterations: Int[Numbers, " twins"]
+    jacobians: Int[Numbers, " twins"]
+    steps: Int[Numbers, " twins"]
+    settings: FixedPointSettings = eqx.field(static=True)
+    labels: tuple[Label, ...] = eqx.field(static=True, default=())
+    names: tuple[str, ...] | None = eqx.field(static=True, default=None)
+
+    @property
+    def ok(self) -> Bool[Numbers, " twins"]:
+        """Which twins have a state that repeats itself."""
+        return self.status == np.int32(FixedPointStatus.OK)
+
+    @property
+    def initial(self) -> dict[str, Float[Numbers, " twins"]]:
+        """The states alone, ready for the `initial` of `simulate`. Needs all states among what is observed."""
+        kinds = {label.name: label.kind for label in self.labels}
+        return {name: value for name, value in self.values.items() if kinds[name] == "state"}
+
+    def name(self, twin: int) -> str:
+        """The name of a twin, its number where it has none."""
+        return str(twin) if self.names is None else self.names[twin]
+
+    def message(self, twin: int) -> str:
+        """How a twin's search ended, and what to try."""
+        return FixedPointStatus(int(self.status[twin])).message
+
+    def failures(self) -> list[Failure]:
+        """The twins without a steady or periodic state, in order."""
+        codes = np.asarray(self.status)
+        found = [(int(i), FixedPointStatus(int(codes[i]))) for i in np.flatnonzero(codes != FixedPointStatus.OK)]
+        return [Failure(i, self.name(i), status.label, status.message) for i, status in found]
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The values as a labelled dataset over ``twin``: unit, meaning and source in each variable's attributes."""
+        import xarray
+
+        twins = np.arange(len(np.asarray(self.status))) if self.names is None else np.asarray(self.names, dtype=str)
+        labels = {label.name: label for label in self.labels}
+        data: dict[str, Any] = {}
+        for name, value in self.values.items():
+            label = labels[name]
+            attributes = {"units": label.unit, "long_name": label.meaning, "kind": label.kind}
+            if label.source:
+                attributes["source"] = label.source
+            data[name] = ("twin", np.asarray(value), attributes)
+        s = self.settings
+        codes = {
+            "flag_values": [int(status) for status in FixedPointStatus],
+            "flag_meanings": " ".join(status.label for status in FixedPointStatus),
+        }
+        data["status"] = ("twin", np.asarray(self.status), {"long_name": "how the search ended", **codes})
+        data["residual"] = ("twin", np.asarray(self.residual), {"units": "1", "long_name": "distance from repeating"})
+        growth = {"units": f"1/{s.time_unit}", "long_name": "rate by which small disturbances grow"}
+        data["growth"] = ("twin", np.asarray(self.growth), growth)
+        for name, meaning in (
+            ("iterations", "periods simulated" if s.kind == "periodic" else "Newton iterations"),
+            ("jacobians", "Jacobians worked out"),
+            ("steps", "steps tried by the integration"),
+        ):
+            data[name] = ("twin", np.asarray(getattr(self, name)), {"long_name": meaning})
+        attributes = {
+            "model": s.model,
+            "kind": s.kind,
+            "method": repr(s.method),
+            "tolerance": s.tolerance,
+            "backend": s.backend,
+        }
+        return xarray.Dataset(data, {"twin": ("twin", twins)}, attributes)
+
+
+def fixed_point(
+    request: Request, observed: tuple[str, ...], kind: str, tolerance: float, found: Any, backend: str
+) -> FixedPoint:
+    """The result: what a search found, with what is known about it."""
+    model = request.model
+    variables = {**states(model), **outputs(model)}
+    labels = tuple(
+        Label(v.name, str(v.unit), v.meaning, v.kind, v.source) for v in (variables[name] for name in observed)
+    )
+    time_unit = getattr(model, "time", "s")
+    settings = FixedPointSettings(type(model).__name__, time_unit, kind, request.method, tolerance, backend)
+    return FixedPoint(**found, settings=settings, labels=labels, names=request.names)
+
+
+def checked_tolerance(tolerance: float | None, method: Method) -> float:
+    """The tolerance of the residual; what the integration can keep, if none is asked for.
+
+    Raises:
+        ValueError: it is no positive number.
+    """
+    if tolerance is None:
+        return 10.0 * method.rtol if method.rtol > 0.0 else 1e-8
+    if not (isinstance(tolerance, int | float) and 0.0 < tolerance < np.inf):
+        raise ValueError(f"`tolerance` must be a positive number, but got {tolerance!r}.")
+    return float(tolerance)
+
+
+# ----------------------------------------------------------------------------------------------------- cohort functions
+
+
+def spread(plan: Plan, column: Array) -> Array:
+    """A column with one entry for each twin."""
+    return jnp.broadcast_to(jnp.asarray(column), (plan.twins,)).astype(np.float64)
+
+
+def parameters_of(plan: Plan, given: Given) -> dict[str, Array]:
+    """All parameters, one column each."""
+    return {name: spread(plan, column) for name, column in given.parameters.items()}
+
+
+def initial_of(plan: Plan, given: Given) -> Float[Array, "twins states"]:
+    """The initial states."""
+    own = {name: spread(plan, column) for name, column in given.initial.items()}
+    return jnp.stack(jax.vmap(plan.system.initial)(parameters_of(plan, given), own), axis=-1)
+
+
+def conserved_values(system: System) -> Callable[[Named, Values], Values]:
+    """``(parameters, states) -> amounts`` of the conserved quantities of one twin."""
+    names = tuple(conserved(system.model))
+
+    def amounts(p: Named, x: Values) -> Values:
+        body: Organ = with_parameters(system.model, dict(p))
+        found = body.conserved(system.model.State(**dict(zip(system.states, x, strict=True))))
+        return tuple(jnp.asarray(getattr(found, name), np.float64) for name in names)
+
+    return amounts
+
+
+def amounts_of(system: System, p: Parameters, x: Float[Array, "twins states"]) -> Float[Array, "twins amounts"]:
+    """Each twin's conserved quantities."""
+    amounts = conserved_values(system)
+
+    def of_twin(p: Named, x: Array) -> Array:
+        found = amounts(p, tuple(x))
+        return jnp.stack(found) if found else jnp.zeros((0,))
+
+    return jax.vmap(of_twin)(p, x)
+
+
+def amount_slopes(
+    system: System, p: Parameters, x: Float[Array, "twins states"]
+) -> Float[Array, "twins amounts states"]:
+    """The derivatives of each twin's conserved quantities with respect to its states."""
+    amounts = conserved_values(system)
+
+    def of_twin(p: Named, x: Array) -> Array:
+        found = jax.jacfwd(lambda x: amounts(p, tuple(x)))(x)
+        return jnp.stack(found) if found else jnp.zeros((0, x.shape[0]))
+
+    return jax.vmap(of_twin)(p, x)
+
+
+def observed_at(
+    plan: Plan, given: Given, x: Float[Array, "twins states"], observed: tuple[str, ...], inputs: Events | None
+) -> dict[str, Float[Array, " twins"]]:
+    """States and outputs at the start, before events at that very time; `inputs` holds one row for each twin."""
+    u = {} if inputs is None else dict(inputs.start_values)
+    time, p = spread(plan, given.start), parameters_of(plan, given)
+    columns = tuple(x[:, i] for i in range(x.shape[1]))
+    return dict(zip(observed, jax.vmap(plan.system.observer(observed))(time, p, columns, u), strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------- linear algebra
+
+
+def scaled(
+    jacobian: Float[Array, "twins states states"],
+    slopes: Float[Array, "twins amounts states"],
+    scale: Float[Array, "twins states"],
+) -> tuple[Float[Array, "twins states states"], Float[Array, "twins amounts states"], Float[Array, "twins amounts"]]:
+    """Both in states measured by `scale`; the rows of `slopes` made as long as 1, and by what they were divided."""
+    jacobian = jacobian * scale[:, None, :] / scale[:, :, None]
+    slopes = slopes * scale[:, None, :]
+    length = jnp.sqrt(jnp.sum(slopes * slopes, axis=-1))
+    length = jnp.where(length > 0.0, length, 1.0)
+    return jacobian, slopes / length[:, :, None], length
+
+
+def bordered(
+    jacobian: Float[Array, "twins states states"], slopes: Float[Array, "twins amounts states"]
+) -> Float[Array, "twins rows rows"]:
+    """The matrix of Newton's step that reaches given amounts of the conserved quantities.
+
+    Where quantities C are conserved, the Jacobian A of what should vanish is singular: C' A = 0, since no step can change
+    them. With their own equations below it and their slopes beside it, ``[[A, C'^T], [C', 0]]`` is regular if nothing else
+    is conserved (Keller's bordering lemma; see Govaerts, Numerical Methods for Bifurcations of Dynamical Equilibria, 2000,
+    section 3.2).
+    """
+    m = slopes.shape[1]
+    right = jnp.concatenate([jnp.swapaxes(slopes, 1, 2), jnp.zeros((*slopes.shape[:1], m, m))], axis=1)
+    return jnp.concatenate([jnp.concatenate([jacobian, slopes], axis=1), right], axis=2)
+
+
+def smallest_share(
+    jacobian: Float[Array, "twins states states"], slopes: Float[Array, "twins amounts states"]
+) -> Float[Array, " twins"]:
+    """The smallest singular value of both below each other, as a share of the largest or of 1."""
+    values = jnp.linalg.svd(jnp.concatenate([jacobian, slopes], axis=1), compute_uv=False)
+    return values[:, -1] / jnp.maximum(values[:, 0], 1.0)
+
+
+def eigenvalues_within(
+    matrix: Float[Array, "twins states states"], slopes: Float[Array, "twins amounts states"]
+) -> Array:
+    """The eigenvalues that belong to disturbances which change no conserved quantity; complex ``[twins, states - amounts]``.
+
+    Such disturbances stay among themselves, so in a basis of theirs the matrix is smaller.
+    """
+    m, n = slopes.shape[1:]
+    if m:
+        # the rows of the right factor beyond the quantities span what leaves them alone
+        basis = jnp.swapaxes(jnp.linalg.svd(slopes, full_matrices=True)[2][:, m:, :], 1, 2)
+        matrix = jnp.einsum("tij,tik,tkl->tjl", basis, matrix, basis)
+    finite = jnp.isfinite(matrix).all(axis=(1, 2))
+    found = jnp.linalg.eigvals(jnp.where(finite[:, None, None], matrix, jnp.eye(n - m)[None]))
+    return jnp.where(finite[:, None], found, jnp.nan)
+
+
+def solve_each(
+    matrices: Float[Array, "twins rows rows"], right: Float[Array, "twins rows"]
+) -> Float[Array, "twins rows"]:
+    """Each twin's linear system."""
+    return jnp.linalg.solve(matrices, right[:, :, None])[:, :, 0]
