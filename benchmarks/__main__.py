@@ -1,4 +1,4 @@
-"""``python -m benchmarks [all | circulation | jacobian | calibration | impossible | first-result] [--quick]``."""
+"""``python -m benchmarks [all | circulation | jacobian | calibration | impossible | first-result | stiff] [--quick]``."""
 
 from __future__ import annotations
 

@@ -140,8 +140,55 @@ class FirstResult:
     models: tuple[str, ...] = ("left_heart", "circulation")
 
 
-Case = Circulation | Jacobian | Calibration | Impossible | FirstResult
-Name = Literal["circulation", "jacobian", "calibration", "impossible", "first-result"]
+@dataclass(frozen=True)
+class Stiff:
+    """Stiff problems; see stiff_problems.py.
+
+    Attributes:
+        problems: for work and precision.
+        tolerances: relative, for the same.
+        copies: equal twins in lanes for the time of one.
+        cvode_copies: of CVODE.
+        diffrax_copies: of diffrax.
+        diffrax_steps: budget of diffrax, for a twin.
+        ensembles: problems solved with parameters spread.
+        twins: of an ensemble.
+        spread: standard deviation of the parameters' logarithms.
+        error: median error that every solver's tolerance is chosen for.
+        seed: of the ensembles.
+        pilot: twins with a reference, on which tolerances are chosen.
+        repeats: of lanes, of which the median counts.
+        cvode: twins of CVODE.
+        diffrax: twins of diffrax.
+        batch: twins in one call of diffrax.
+        small_batch: the same, where calls run on several threads.
+        compiled: models that are compiled.
+        free: numbers of sensitivities that they are compiled with.
+    """
+
+    problems: tuple[str, ...] = ("VDPOL", "ROBER", "OREGO", "HIRES", "POLLU", "ten Tusscher 2006")
+    tolerances: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+    copies: int = 512
+    cvode_copies: int = 16
+    diffrax_copies: int = 8
+    diffrax_steps: int = 100_000
+    ensembles: tuple[str, ...] = ("HIRES", "OREGO", "POLLU", "ten Tusscher 2006")
+    twins: int = 4096
+    spread: float = 0.2
+    error: float = 1e-4
+    seed: int = 4
+    pilot: int = 128
+    repeats: int = 3
+    cvode: int = 1024
+    diffrax: int = 512
+    batch: int = 512
+    small_batch: int = 32
+    compiled: tuple[str, ...] = ("HIRES", "POLLU", "ten Tusscher 2006", "O'Hara-Rudy CiPA")
+    free: tuple[int, ...] = (0, 1, 4, 8)
+
+
+Case = Circulation | Jacobian | Calibration | Impossible | FirstResult | Stiff
+Name = Literal["circulation", "jacobian", "calibration", "impossible", "first-result", "stiff"]
 
 FULL: dict[Name, Case] = {
     "circulation": Circulation(),
@@ -149,6 +196,7 @@ FULL: dict[Name, Case] = {
     "calibration": Calibration(),
     "impossible": Impossible(),
     "first-result": FirstResult(),
+    "stiff": Stiff(),
 }
 QUICK: dict[Name, Case] = {
     "circulation": Circulation(
@@ -168,4 +216,21 @@ QUICK: dict[Name, Case] = {
     "calibration": Calibration(twins=128, lsoda=1, cvode=8, rivals=4),
     "impossible": Impossible(twins=512, seconds=2.0, saves=21, repeats=5),
     "first-result": FirstResult(repeats=1, models=("left_heart",)),
+    "stiff": Stiff(
+        problems=("HIRES",),
+        tolerances=(1e-3, 1e-5),
+        copies=32,
+        cvode_copies=2,
+        diffrax_copies=16,
+        ensembles=("HIRES",),
+        twins=64,
+        pilot=16,
+        repeats=1,
+        cvode=16,
+        diffrax=16,
+        batch=16,
+        small_batch=16,
+        compiled=("HIRES",),
+        free=(0, 1),
+    ),
 }

@@ -204,4 +204,15 @@ TEN_TUSSCHER = Problem(
     source="CVODE at 1e-12",
 )
 
+# compiled only, as the largest: it has no equations in C
+OHARA_RUDY = Problem(
+    name="O'Hara-Rudy CiPA",
+    home=("vht.organs.ohara_rudy", "OHaraRudyCiPA"),
+    number=-1,
+    end=400.0,
+    threshold=1e-4,
+    varied=("GNa", "GNaL", "Gto", "PCa", "GKr", "GKs", "GK1", "Gncx"),
+    pulse=Pulse("stimulus", 10.0, 0.5, -80.0),
+)
+
 PROBLEMS: dict[str, Problem] = {p.name: p for p in (VDPOL, ROBER, OREGO, HIRES, POLLU, TEN_TUSSCHER)}

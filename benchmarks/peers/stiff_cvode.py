@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class Solved(NamedTuple):
     Attributes:
         values: states at the end; NaN where it failed.
         ok: twins that reached the end.
-        steps: accepted.
+        steps: accepted; through Python evaluations of the rates, for want of them.
     """
 
     values: Float[np.ndarray, "twins states"]
@@ -152,20 +153,25 @@ def _through_python(twins: Ensemble, rtol: float, max_steps: int) -> Solved:
         raise Unavailable("neither SUNDIALS' headers nor scikit-sundae on this machine") from error
     problem, (count, n) = twins.problem, twins.initial.shape
     values, steps = np.full((count, n), np.nan), np.zeros(count, np.int64)
-    call, at = _equations().code.stiff_rates, problem.number
+    settings: dict[str, Any] = {"rtol": rtol, "atol": rtol * problem.threshold, "max_num_steps": max_steps}
     for i in range(count):
-        p, state, t = np.ascontiguousarray(twins.parameters[i]), twins.initial[i], 0.0
+        state, t = twins.initial[i], 0.0
         for end, u in zip(*problem.stops, strict=True):
-
-            def rhs(t: float, y: np.ndarray, yp: np.ndarray, p: np.ndarray = p, u: float = u) -> None:
-                call(at, y, p, u, yp)
-
-            settings: dict[str, Any] = {"rtol": rtol, "atol": rtol * problem.threshold, "max_num_steps": max_steps}
-            found = CVODE(rhs, method="BDF", linsolver="dense", **settings).solve(np.array([t, end]), state)
+            call = _right_hand_side(problem, np.ascontiguousarray(twins.parameters[i]), u)
+            found = CVODE(call, method="BDF", linsolver="dense", **settings).solve(np.array([t, end]), state)
             if not found.success:
                 break
             state, t = found.y[-1], end
             steps[i] += found.nfev
         else:
             values[i] = state
-    return Solved(values, np.isfinite(values).all(axis=1), steps)
+    return Solved(values, np.asarray(np.isfinite(values).all(axis=1)), steps)
+
+
+def _right_hand_side(problem: Problem, p: Float[np.ndarray, " parameters"], u: float) -> Callable[..., None]:
+    equations, at = _equations().code.stiff_rates, problem.number
+
+    def call(t: float, y: np.ndarray, yp: np.ndarray) -> None:
+        equations(at, y, p, u, yp)
+
+    return call

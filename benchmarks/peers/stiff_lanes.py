@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from benchmarks.peers.build import Unavailable
 from benchmarks.stiff_problems import Ensemble, Problem
 
 
@@ -26,15 +25,9 @@ class Solved(NamedTuple):
 
 
 def method(problem: Problem, rtol: float, max_steps: int = 100_000) -> Any:
-    """The stiff method at a tolerance.
+    """The stiff method at a tolerance."""
+    from vht.solve import Rodas5P
 
-    Raises:
-        Unavailable: this version has none.
-    """
-    try:
-        from vht.solve import Rodas5P  # pyright: ignore
-    except ImportError as error:
-        raise Unavailable("this version has no stiff method") from error
     return Rodas5P(rtol=rtol, atol=rtol * problem.threshold, max_steps=max_steps)
 
 
@@ -56,16 +49,13 @@ def solve(twins: Ensemble, *, rtol: float, max_steps: int = 100_000) -> Solved:
         twins: to solve.
         rtol: relative tolerance; the absolute one is it times the problem's threshold.
         max_steps: budget.
-
-    Raises:
-        Unavailable: this version has no stiff method.
     """
     from vht.solve import simulate
 
     problem = twins.problem
     found = simulate(
         problem.model,
-        [problem.end],
+        np.array([problem.end]),
         twins={name: twins.parameters[:, i] for i, name in enumerate(twins.names)},
         initial={name: float(twins.initial[0, i]) for i, name in enumerate(problem.names)},
         schedule=schedule(problem),
