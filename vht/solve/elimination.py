@@ -13,7 +13,6 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool
 
 from vht.solve.sparse import Entries, Scalar

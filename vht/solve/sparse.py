@@ -1,20 +1,19 @@
-"""Sparse Jacobians and sparse elimination, written out for one pattern when a program is traced.
+"""Sparse Jacobians, by forward differentiation of a jaxpr when a program is traced.
 
 Nothing here is an array: a matrix is its nonzero entries by row and column, each a scalar of one twin. What is structurally
-zero costs nothing, and the order of elimination is fixed when the program is made, by the pattern alone.
+zero costs nothing.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jex
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 from vht_kernels.uniform import nested_jaxpr
 
 Scalar = Float[Array, ""]
@@ -37,7 +36,8 @@ def jacobian(function: Callable[..., Sequence[Scalar]], arguments: Sequence[Scal
     # numbers that are known when the program is made stay NumPy's: what they multiply with is folded
     start = [{column: np.ones((), jnp.result_type(x))} for column, x in enumerate(arguments)]
     values, tangents = _walk(closed, list(arguments), start)
-    return values, {(row, c): jnp.asarray(s) for row, slopes in enumerate(tangents) for c, s in slopes.items()}
+    slopes = {(row, c): jnp.asarray(s) for row, found in enumerate(tangents) for c, s in found.items()}
+    return [jnp.asarray(v) for v in values], slopes
 
 
 def _walk(
@@ -56,11 +56,11 @@ def _walk(
     for eqn in jaxpr.eqns:
         args, slopes = zip(*map(known, eqn.invars), strict=True) if eqn.invars else ((), ())
         inner = nested_jaxpr(eqn)
-        if inner is not None and not eqn.primitive.name.startswith("custom_"):
+        # a function with a rule of its own is looked into where its derivative is not asked for
+        if inner is not None and not (eqn.primitive.name.startswith("custom_") and any(slopes)):
             outs = list(zip(*_walk(inner, args, slopes), strict=True))
         elif not any(slopes):
-            out = eqn.primitive.bind(*args, **eqn.params)
-            outs = [(o, {}) for o in (out if eqn.primitive.multiple_results else [out])]
+            outs = [(o, {}) for o in _bind(eqn, args)]
         else:
             outs = _equation(eqn, args, slopes)
         env.update(zip(eqn.outvars, outs, strict=True))
@@ -70,7 +70,8 @@ def _walk(
 
 def _equation(eqn: Any, args: Sequence[Any], slopes: Sequence[_Tangents]) -> list[tuple[Any, _Tangents]]:
     name = eqn.primitive.name
-    if eqn.primitive.multiple_results or len(args) > 3 or name.startswith("custom_"):
+    arrays = any(v.aval.shape for v in (*eqn.invars, *eqn.outvars))
+    if eqn.primitive.multiple_results or len(args) > 3 or name.startswith("custom_") or arrays:
         return _by_column(eqn, args, slopes)
     value = eqn.primitive.bind(*args, **eqn.params)
     if not jnp.issubdtype(value.dtype, jnp.floating):
@@ -108,26 +109,32 @@ def _partial(eqn: Any, args: Sequence[Any], i: int) -> Any:
 
 
 def _by_column(eqn: Any, args: Sequence[Any], slopes: Sequence[_Tangents]) -> list[tuple[Any, _Tangents]]:
-    """Loops, branches and functions with a rule of their own: differentiated as a whole along each column."""
-    given = {v: (x, s) for v, x, s in zip(eqn.invars, args, slopes, strict=True) if not isinstance(v, jex.Literal)}
-    alone = jex.Jaxpr((), list(given), eqn.outvars, [eqn], eqn.effects)
-    run = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))
-    moving = [v for v, (_, slope) in given.items() if slope]
+    """Loops, branches, arrays and functions with a rule of their own: differentiated as a whole along each column."""
+    moving = [i for i, slope in enumerate(slopes) if slope]
 
-    def of_moving(*xs: Any) -> Any:
+    def of_moving(*xs: Any) -> list[Any]:
         moved = dict(zip(moving, xs, strict=True))
-        return run(*(moved.get(v, x) for v, (x, _) in given.items()))
+        return _bind(eqn, [moved.get(i, x) for i, x in enumerate(args)])
 
-    primals = [given[v][0] for v in moving]
+    primals = [args[i] for i in moving]
     values, outs = None, {}
-    for column in sorted({c for v in moving for c in given[v][1]}):
-        dots = [_dense(given[v][1].get(column), given[v][0]) for v in moving]
+    for column in sorted({c for i in moving for c in slopes[i]}):
+        dots = [_dense(slopes[i].get(column), args[i]) for i in moving]
         values, outs[column] = jax.jvp(of_moving, primals, dots)
     assert values is not None
     return [
         (v, {c: o[k] for c, o in outs.items()} if jnp.issubdtype(v.dtype, jnp.floating) else {})
         for k, v in enumerate(values)
     ]
+
+
+def _bind(eqn: Any, args: Sequence[Any]) -> list[Any]:
+    """Evaluate one equation."""
+    settings = eqn.primitive.get_bind_params(eqn.params)
+    # before jax 0.10 the functions a primitive calls came apart from the rest
+    functions, settings = settings if isinstance(settings, tuple) else ((), settings)
+    out = eqn.primitive.bind(*functions, *args, **settings)
+    return list(out) if eqn.primitive.multiple_results else [out]
 
 
 def _dense(slope: Any, like: Any) -> Any:
