@@ -16,7 +16,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
-from vht.solve.elimination import Elimination, Factors
+from vht.errors import ModelError
+from vht.solve.elimination import Elimination, Factors, StructurallySingular
 from vht.solve.propagate import all_finite
 from vht.solve.sensitivity import Augmented
 from vht.solve.sparse import jacobian
@@ -35,6 +36,7 @@ class _Search(NamedTuple):
     turns: Int[Array, ""]
     found: Bool[Array, ""]
     lost: Bool[Array, ""]
+    worst: Int[Array, ""]
 
 
 class Constraints:
@@ -61,25 +63,38 @@ class Constraints:
 
     def _linear(self, t: Scalar, x: Values, u: Named, z: Sequence[Scalar]) -> tuple[list[Scalar], Factors]:
         values, slopes = jacobian(lambda *z: self._residual(t, x, u, z), z)
-        return values, Elimination(frozenset(slopes), len(self.rows)).factor(slopes)
+        elimination = Elimination(frozenset(slopes), len(self.rows))
+        try:
+            return values, elimination.factor(slopes)
+        except StructurallySingular as error:
+            raise self._undetermined([self.rows[column] for column in error.columns]) from None
 
-    def settle(self, t: Scalar, x: Values, u: Named) -> tuple[Values, Bool[Array, ""]]:
-        """States with algebraic variables that satisfy their equations, and whether such were found."""
+    def _undetermined(self, states: Sequence[int]) -> ModelError:
+        names = ", ".join(f"`{self.system.states[j]}`" for j in states)
+        return ModelError(
+            f"The equations of `{type(self.system.model).__name__}` do not determine the algebraic variable {names}: each "
+            "needs an equation that depends on it, so that all of them follow from the states (a system of index 1)."
+        )
+
+    def settle(self, t: Scalar, x: Values, u: Named) -> tuple[Values, Int[Array, ""]]:
+        """States with algebraic variables that satisfy their equations; -1, or the number of one that has no value."""
         z = tuple(x[j] for j in self.rows)
 
-        def size(correction: Sequence[Scalar], z: Values) -> Scalar:
-            worst = jnp.zeros_like(z[0])
-            for d, v in zip(correction, z, strict=True):
+        def size(correction: Sequence[Scalar], z: Values) -> tuple[Scalar, Int[Array, ""]]:
+            """The largest correction over its tolerance, NaN among them, and whose it is."""
+            worst, whose = jnp.zeros_like(z[0]), jnp.full((), self.rows[0], np.int32)
+            for j, d, v in zip(self.rows, correction, z, strict=True):
                 ratio = abs(d) / (self.twin.atol + self.twin.rtol * abs(v))
-                worst = jnp.where(ratio > worst, ratio, jnp.where(ratio == ratio, worst, ratio))
-            return worst
+                larger = ~(ratio <= worst)
+                worst, whose = jnp.where(larger, ratio, worst), jnp.where(larger, np.int32(j), whose)
+            return worst, whose
 
         def turn(c: _Search) -> _Search:
             g, factors = self._linear(t, x, u, c.z)
             full = factors.solve([-v for v in g])
             trial = tuple(v + c.damping * d for v, d in zip(c.z, full, strict=True))
             ahead = factors.solve([-v for v in self._residual(t, x, u, trial)])
-            before, after = size(full, c.z), size(ahead, c.z)
+            (before, whose), (after, _) = size(full, c.z), size(ahead, c.z)
             better = factors.regular & ((after <= (1.0 - 0.5 * c.damping) * before) | (before <= DONE))
             found = better & (before <= DONE)
             damping = jnp.where(better, jnp.minimum(2.0 * c.damping, 1.0), 0.25 * c.damping)
@@ -89,12 +104,13 @@ class Constraints:
                 turns=c.turns + np.int32(1),
                 found=found,
                 lost=~found & (damping < LEAST_DAMPING),
+                worst=whose,
             )
 
         one, zero = jnp.ones_like(z[0]), jnp.zeros((), np.int32)
-        start = _Search(z, one, zero, jnp.array(False), ~all_finite(x))
+        start = _Search(z, one, zero, jnp.array(False), ~all_finite(x), jnp.full((), self.rows[0], np.int32))
         c = lax.while_loop(lambda c: ~(c.found | c.lost) & (c.turns < np.int32(TURNS)), turn, start)
-        return self._with(x, c.z), c.found
+        return self._with(x, c.z), jnp.where(c.found, np.int32(-1), c.worst)
 
     def _implied(self, t: Scalar, x: Values, u: Named, moved: Sequence[Scalar]) -> list[Scalar]:
         """How the algebraic variables move where the equations' left sides would move by `moved` without them."""

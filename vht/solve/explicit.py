@@ -11,8 +11,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, read, write
 
+from vht.solve.crossings import Jump
 from vht.solve.propagate import Span, Step, all_finite, choose, mean_square
-from vht.solve.sensitivity import Augmented, Line
+from vht.solve.sensitivity import Augmented, Line, own
 from vht.solve.steppers import ORDER, UNDERESTIMATE, tsit5_dense, tsit5_step
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs, Twin
@@ -74,6 +75,9 @@ class Explicit:
 
     def finite(self, point: _Point) -> Bool[Array, ""]:
         return all_finite(point.y)
+
+    def culprit(self, point: _Point) -> Int[Array, ""]:
+        return jnp.full((), -1, np.int32)
 
     def empty_memo(self, point: _Point) -> Values:
         return tuple(jnp.zeros_like(v) for v in point.y)
@@ -221,6 +225,20 @@ class Explicit:
             tuple(line.at(elapsed) for line in point.moved),
         )
         return _Point(y, lines), after
+
+    def happened(self, jump: Jump, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
+        elapsed = self.cast(t - inputs.since)
+        u, slopes, time, p = inputs.line.at(elapsed), inputs.line.slopes, self.cast(t), self.twin.parameters
+        x, along = self.augmented.split(point.y)
+        rows = list(x_after := jump.after(time, p, x, u))
+        if along:
+            rates = self.augmented.system.rates
+            before, after = rates(time, p, x, u), rates(time, p, x_after, u)
+            speed = jump.speed(time, p, x, u, slopes, before)
+        for seed, s, line in zip(self.augmented.seeds, along, point.moved, strict=True):
+            moved = line.at(elapsed)
+            rows += jump.tangent(time, p, x, u, slopes, before, after, speed, s, own(seed, p), moved)
+        return point._replace(y=tuple(rows))
 
 
 def write_row(tables: tuple[Array, ...], index: Int[Array, ""], values: Values) -> tuple[Array, ...]:

@@ -18,11 +18,11 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
+from vht.solve.directions import Directions
 from vht.solve.explicit import Explicit
 from vht.solve.loop import Loop
-from vht.solve.directions import Directions
 from vht.solve.methods import Diffrax, Rodas5P, Tsit5
-from vht.solve.schedule import Schedule, event_list, unless_late
+from vht.solve.schedule import Events, Schedule, merge, start_of, unless_late
 from vht.solve.sensitivity import Augmented, Direction, EventTangents, Kind, Seed, event_tangents, seed_of
 from vht.solve.status import Status
 from vht.solve.stiff import Stiff
@@ -94,12 +94,14 @@ class Results(NamedTuple):
         status: `Status` codes.
         steps: tried.
         rejected: of those.
+        culprit: number of the state, an algebraic variable, for which no value was found; -1 where there is none.
     """
 
     values: dict[str, Float[Array, "twins saves"]]
     status: Int[Array, " twins"]
     steps: Int[Array, " twins"]
     rejected: Int[Array, " twins"]
+    culprit: Int[Array, " twins"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Plan:
         twins: how many.
         method: the settings; only those that change the program matter here.
         backend: "lanes", "xla" or "vmap" (this package's own loop under `jax.vmap`, for comparison).
+        ordered: ports whose signals are known to be in order of time, for every twin.
     """
 
     system: System
@@ -121,6 +124,7 @@ class Plan:
     twins: int
     method: Tsit5 | Rodas5P | Diffrax
     backend: str
+    ordered: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> np.dtype:
@@ -163,8 +167,7 @@ def _columns(
     schedule, lags = clock(schedule), clock(lags)
     start = given.start.astype(np.float64)
 
-    events, per_twin = _over_twins(event_list, axes, schedule, lags, start)
-    event_axes = 0 if per_twin else None
+    events, event_axes = _events(plan, schedule, lags, start, axes)
     moved = _moved(plan, schedule, lags, start, axes, directions, seeds)
 
     number = functools.partial(jax.tree.map, lambda leaf: leaf.astype(dtype))
@@ -204,8 +207,8 @@ def _columns(
         times=_axis(times, 1),
         saves=_axis(saves, 0),
         end=_axis(end, 0),
-        events=jax.tree.map(lambda _: event_axes, twin.events),
-        moved=jax.tree.map(lambda _: event_axes, twin.moved),
+        events=event_axes,
+        moved=jax.tree.map(lambda _: 0 if any(axis == 0 for axis in jax.tree.leaves(axes)) else None, twin.moved),
         sizes=_axis(twin.sizes, 1) if plan.one_by_one and sizes else scalar(twin.sizes),
         rtol=None,
         atol=None,
@@ -219,6 +222,23 @@ def _columns(
         twin = twin._replace(start=jnp.broadcast_to(twin.start, (plan.twins,)))
         layout = layout._replace(start=0)
     return twin, layout
+
+
+def _events(
+    plan: Plan, schedule: Schedule, lags: dict[str, Array], start: Array, axes: tuple[Any, ...]
+) -> tuple[Events | None, Events | None]:
+    """The merged schedule and its axes: one for all twins, however their starts differ, where nothing else does."""
+    merged, per_twin = _over_twins(functools.partial(merge, ordered=plan.ordered), axes[:2], schedule, lags)
+    if merged is None:
+        return None, None
+    merged_axes = jax.tree.map(lambda _: 0 if per_twin else None, merged)
+    (first, values, slopes), started = _over_twins(start_of, (merged_axes, axes[2]), merged, start)
+
+    def tables(merged: Any, first: Any, values: Any, slopes: Any) -> Events:
+        return Events(first, merged.time, merged.amounts, merged.values, merged.slopes, values, slopes)
+
+    own = jax.tree.map(lambda _: 0 if started else None, (first, values, slopes))
+    return tables(merged, first, values, slopes), tables(merged_axes, *own)
 
 
 def _moved(
@@ -250,22 +270,22 @@ def _moved(
         dots = jax.tree.map(lambda *leaves: jnp.stack(leaves), *units)
 
         def along(dots: Any, seed: Seed = seed) -> EventTangents:
-            of_twin = functools.partial(event_tangents, seed)
+            of_twin = functools.partial(event_tangents, seed, plan.ordered)
             return _over_twins(of_twin, (*axes, (axes[0], axes[1])), schedule, lags, start, dots)[0]
 
         tables = jax.vmap(along)(dots)
         if plan.one_by_one:
             # tables of one number a twin get an axis of directions, the others have theirs prolonged by it
             per_twin = any(axis == 0 for axis in jax.tree.leaves(axes))
-            return jax.tree.map(lambda leaf: _joined(jnp.moveaxis(leaf, 0, 1) if per_twin else leaf, per_twin), tables)
+            return jax.tree.map(functools.partial(_joined, per_twin), tables)
         for row, i in enumerate(where):
             moved[i] = jax.tree.map(lambda leaf, row=row: leaf[row], tables)
     return tuple(moved)
 
 
-def _joined(leaf: Array, per_twin: bool) -> Array:
-    """Join the axis of directions with the one after it, if there is one."""
-    return leaf.reshape((*leaf.shape[:1], -1) if per_twin else (-1,))
+def _joined(per_twin: bool, leaf: Array) -> Array:
+    """``[directions, twins, n]`` or ``[directions, n]`` (or without n) as a table a twin, direction after direction."""
+    return jnp.moveaxis(leaf, 0, 1).reshape((leaf.shape[1], -1)) if per_twin else leaf.reshape((-1,))
 
 
 def _table_of(columns: Sequence[Array]) -> Array:
@@ -363,7 +383,8 @@ def solve(
             if direction is not None:
                 found[direction] = dict(zip(plan.observed, tables, strict=True))
     first = functools.reduce(_both, solved)
-    results = Results(dict(zip(plan.observed, first.values, strict=True)), first.status, first.steps, first.rejected)
+    values = dict(zip(plan.observed, first.values, strict=True))
+    results = Results(values, first.status, first.steps, first.rejected, first.culprit)
     rates_by_name = dict(zip(plan.observed, first.time_rates, strict=True)) if time_rates else {}
     return results, Jacobian(tuple(found[d] for d in directions), rates_by_name)
 
@@ -453,9 +474,8 @@ def _nobody(plan: Plan, given: Given, directions: int, time_rates: bool) -> Solv
         return tuple(jnp.zeros((0, given.times.shape[-1]), plan.dtype) for _ in plan.observed)
 
     count = jnp.zeros((0,), np.int32)
-    return Solved(
-        tables(), tuple(tables() for _ in range(directions)), tables() if time_rates else (), count, count, count
-    )
+    tangents, rates = tuple(tables() for _ in range(directions)), tables() if time_rates else ()
+    return Solved(tables(), tangents, rates, count, count, count, count)
 
 
 # ---------------------------------------------------------------------------------------------------------- derivative

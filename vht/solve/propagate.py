@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from vht.solve.crossings import Jump
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs
 
@@ -75,6 +76,10 @@ class Propagator(Protocol):
         """Whether states and sensitivities are finite."""
         ...
 
+    def culprit(self, point: Point) -> Int[Array, ""]:
+        """Number of the algebraic variable for which no value was found, -1 if there is none."""
+        ...
+
     def empty_memo(self, point: Point) -> Any:
         """Of the type of `Step.memo`."""
         ...
@@ -122,6 +127,10 @@ class Propagator(Protocol):
 
     def scheduled(self, event: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Inputs]:
         """Pass an event of the schedule: the inputs' new lines, and the jump of states and sensitivities."""
+        ...
+
+    def happened(self, jump: Jump, t: Scalar, point: Point, inputs: Inputs) -> Point:
+        """Everything after an event of the state."""
         ...
 
     def solved(self, tables: Tables) -> tuple[Any, Any, Any]:

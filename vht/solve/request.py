@@ -65,6 +65,7 @@ class Request:
         _check_kinds(model, twins, initial, schedule, observe, method)
         check_units(model)
         system = system_of(model)
+        _check_method(system, method)
         columns: Columns = {} if twins is None else twins.columns if isinstance(twins, Twins) else twins
         names = twins.names if isinstance(twins, Twins) else None
         schedule = Schedule() if schedule is None else schedule
@@ -103,7 +104,9 @@ class Request:
         count = _count_twins(given)
         if names is not None and len(names) != count:
             raise ValueError(f"There are {len(names)} names of twins, but the columns hold {count}.")
-        plan = Plan(system, observed, tuple(lags.items()), count, method, "auto")
+        tables, ordered = _in_order(given.schedule)
+        given = given._replace(schedule=tables)
+        plan = Plan(system, observed, tuple(lags.items()), count, method, "auto", ordered)
         return cls(model, plan, given, method, None if names is None else tuple(map(str, names)))
 
     @functools.cached_property
@@ -156,13 +159,15 @@ class Request:
             for name, v in variables.items()
             if name in results.values
         )
-        settings = Settings(type(self.model).__name__, getattr(self.model, "time", "s"), self.method, backend)
+        unit = getattr(self.model, "time", "s")
+        settings = Settings(type(self.model).__name__, unit, self.method, backend, self.plan.system.states)
         return Trajectory(
             times=self.given.times,
             values=dict(results.values),
             status=results.status,
             steps=results.steps,
             rejected=results.rejected,
+            culprit=results.culprit,
             settings=settings,
             labels=labels,
             names=self.names,
@@ -206,6 +211,22 @@ def _check_kinds(model: Any, twins: Any, initial: Any, schedule: Any, observe: A
         raise TypeError(f'`observe` must be a list of names, but got a text: write `observe=["{observe}"]`.')
     if not isinstance(method, Method):
         raise TypeError(f"`method` must be a `Tsit5(...)`, `Rodas5P(...)` or `Diffrax(...)`, but got {method!r:.100}.")
+
+
+def _check_method(system: System, method: Method) -> None:
+    """Refuse a method that cannot solve a model of this kind."""
+    name = type(system.model).__name__
+    algebraic = [state for state, is_one in zip(system.states, system.algebraic, strict=True) if is_one]
+    if algebraic and not isinstance(method, Rodas5P):
+        raise ModelError(
+            f"`{name}` has the algebraic variable `{algebraic[0]}`, which an implicit method must solve for: give "
+            f"`method=Rodas5P(...)` instead of `{type(method).__name__}`."
+        )
+    if system.events and isinstance(method, Diffrax):
+        raise ModelError(
+            f"`{name}` has events of the state (`{system.events[0][0]}`), which only this package's own loop looks for: give "
+            "`method=Tsit5(...)` or `Rodas5P(...)`."
+        )
 
 
 def _check_times(times: Any, start: Any) -> None:
@@ -277,6 +298,25 @@ def _tables(schedule: Schedule) -> Schedule:
 
     plain = Schedule(dict(sorted(schedule.doses.items())), dict(sorted(schedule.signals.items())))
     return jax.tree_util.tree_map_with_path(numbers, plain)
+
+
+def _in_order(schedule: Schedule) -> tuple[Schedule, tuple[str, ...]]:
+    """The schedule with its signals in order of time where that is known already, and the ports of those."""
+    signals, ordered = dict(schedule.signals), []
+    for port, signal in schedule.signals.items():
+        time, value = signal.time, signal.value
+        if not _concrete(time):
+            continue
+        time = np.asarray(time)
+        if not (time[..., 1:] >= time[..., :-1]).all():
+            if not _concrete(value):
+                continue
+            time, value = np.broadcast_arrays(time, value)
+            order = np.argsort(time, axis=-1, kind="stable")
+            time, value = np.take_along_axis(time, order, -1), np.take_along_axis(value, order, -1)
+            signals[port] = Signal(time, value, signal.interpolation)
+        ordered.append(port)
+    return Schedule(schedule.doses, signals), tuple(ordered)
 
 
 def _count_twins(given: Given) -> int:

@@ -17,6 +17,7 @@ from vht_kernels import LoweringError
 
 from vht.model import Organ, Twins
 from vht.solve.methods import Diffrax, Method, Tsit5
+from vht.solve.padding import by_length
 from vht.solve.plan import Given, Plan, Results, solve, solve_cohort
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule
@@ -29,6 +30,8 @@ Backend = Literal["auto", "lanes", "xla"]
 SLICE = 4096
 # twins in one kernel call at most: Ctrl-C is heard between two of them
 MOST = 65_536
+# and so many that the tables of their own schedules take no more memory than this; XLA keeps some copies
+TABLE_BYTES = 2**29
 # where lanes has kernels
 PLATFORMS = ("cpu",)
 
@@ -66,7 +69,7 @@ def simulate(
             something that they cannot compile, which a warning then says. Only lanes looks for kinks and jumps of the rates
             inside its steps: where there are some, the error of "xla" can be a hundred tolerances.
         slice_size: solve so many twins at a time; Ctrl-C is heard between two slices. Not under a transformation. By
-            default cohorts of more than 65,536 twins are solved in slices.
+            default cohorts of more than 65,536 twins, or whose own schedules take more than 512 MiB, are solved in slices.
         progress: called with the twins done and their total after each slice.
 
     Returns:
@@ -80,7 +83,7 @@ def simulate(
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request.check()
-    results, used = _run(_solve_values, request, backend, slice_size, progress)
+    results, used = _run(by_length(_solve_values), request, backend, slice_size, progress)
     return request.trajectory(results, used)
 
 
@@ -130,7 +133,7 @@ def simulate_with_jacobian(
     directions = tuple(request.direction(name) for name in free)
     if not directions:
         raise ValueError("`free` must name at least one parameter or initial value, but got none.")
-    compute = functools.partial(_solve_columns, directions)
+    compute = by_length(functools.partial(_solve_columns, directions))
     (results, jacobian), used = _run(compute, request, backend, slice_size, progress)
     return request.trajectory(results, used), jacobian
 
@@ -172,15 +175,15 @@ def _run(
             "Inside jit, vmap or a derivative `simulate` needs float64: put `with jax.enable_x64(True):` around the "
             'transformed call, or set `jax.config.update("jax_enable_x64", True)`.'
         )
-    total = plan.twins
-    size = total if progress is None else SLICE
+    total, most = plan.twins, min(MOST, max(1, TABLE_BYTES // max(1, _table_bytes(request.given))))
+    size = total if progress is None else min(SLICE, most)
     if slice_size is not None:
         if slice_size < 1:
             raise ValueError(f"`slice_size` must be at least 1, but got {slice_size}.")
         size = slice_size
-    elif size > MOST:
+    elif size > most:
         # slices of about one size, so that little is computed to fill up the last one
-        size = -(-total // -(-total // MOST))
+        size = -(-total // -(-total // most))
     # times need float64 whatever the user's setting
     with jax.enable_x64(True):
         if request.traced and (slice_size is not None or progress is not None):
@@ -195,11 +198,25 @@ def _run(
     return results, used
 
 
+def _table_bytes(given: Given) -> int:
+    """What one twin's own schedule takes."""
+    own = [leaf for leaf in jax.tree.leaves(given.schedule) if np.ndim(leaf) > 1]
+    return sum(8 * np.shape(leaf)[-1] for leaf in own)
+
+
 # Models that lanes refused, with what it said: the next call goes to XLA at once
 _REFUSED: dict[System, str] = {}
 
 
 def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str, traced: bool) -> tuple[Any, str]:
+    system = plan.system
+    own_loop = [name for name, _ in system.events]
+    own_loop += [state for state, algebraic in zip(system.states, system.algebraic, strict=True) if algebraic]
+    if backend == "xla" and own_loop:
+        raise ValueError(
+            f"`{type(system.model).__name__}` has events of the state or algebraic variables (`{own_loop[0]}`), which the "
+            '`xla` backend does not know: use `backend="lanes"`.'
+        )
     if backend == "xla" or isinstance(plan.method, Diffrax):
         return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
     # our own loop takes the settings as numbers: other settings need no other program
@@ -217,6 +234,8 @@ def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str, traced
             with _home(traced):
                 return compute(own, given), "lanes"
         except LoweringError as error:
+            if own_loop:
+                raise
             refused = _REFUSED[plan.system] = str(error)
     name = type(plan.system.model).__name__
     warnings.warn(f"`{name}` runs on the slower `xla` backend: {refused}", stacklevel=4)

@@ -18,6 +18,7 @@ from vht_kernels import full_like, length, read, scratch, write
 
 from vht.solve import rosenbrock as rodas
 from vht.solve.consistent import Constraints
+from vht.solve.crossings import Jump
 from vht.solve.directions import Directions, Index, MovedEvents
 from vht.solve.elimination import Elimination, Factors
 from vht.solve.explicit import first_step, write_row
@@ -39,7 +40,7 @@ class _Point(NamedTuple):
     s: Array | None  # sensitivities, direction after direction
     work: Array | None  # what a step leaves: `PARTS` rows of states a direction
     lines: Array | None  # how each direction moves the inputs
-    settled: Bool[Array, ""]  # false where the algebraic equations have no solution
+    culprit: Int[Array, ""]  # number of an algebraic variable without a value, -1 for none
 
 
 class _Inner(NamedTuple):
@@ -92,11 +93,11 @@ class Stiff:
         t = self.cast(twin.start)
         x = self.system.initial(self.p, twin.initial)
         u = inputs.at(twin.start)
-        settled = jnp.array(True)
+        culprit = jnp.full((), -1, np.int32)
         if self.constraints is not None:
-            x, settled = self.constraints.settle(t, x, u)
+            x, culprit = self.constraints.settle(t, x, u)
         if not self.m:
-            return _Point(x, None, None, None, settled)
+            return _Point(x, None, None, None, culprit)
         s = scratch(self.m * self.n, jnp.zeros((), self.dtype))
         work = scratch(PARTS * self.m * self.n, jnp.zeros((), self.dtype))
         lines = self.no_lines()
@@ -111,7 +112,7 @@ class Stiff:
                 s, k, self.consistent(k, t, x, u, row, self.du(lines, k, self.elapsed(inputs, twin.start)))
             )
 
-        return _Point(x, self.each(of, s), work, lines, settled)
+        return _Point(x, self.each(of, s), work, lines, culprit)
 
     def consistent(self, k: Index, t: Scalar, x: Values, u: Named, s: Values, du: Named) -> Values:
         """Sensitivities whose algebraic part follows from the others."""
@@ -127,8 +128,8 @@ class Stiff:
     def states(self, point: _Point) -> Values:
         return point.x
 
-    def settled(self, point: _Point) -> Bool[Array, ""]:
-        return point.settled
+    def culprit(self, point: _Point) -> Int[Array, ""]:
+        return point.culprit
 
     def finite(self, point: _Point) -> Bool[Array, ""]:
         finite = all_finite(point.x)
@@ -406,12 +407,12 @@ class Stiff:
         time, u, u_after = self.cast(t), inputs.at(t), after.at(t)
         x, p = point.x, self.p
         x_after = self.system.jump(time, p, x, u, amounts) if amounts else x
-        settled = point.settled
+        culprit = point.culprit
         if self.constraints is not None:
             x_after, found = self.constraints.settle(time, x_after, u_after)
-            settled = settled & found
+            culprit = jnp.maximum(culprit, found)
         if point.s is None:
-            return point._replace(x=x_after, settled=settled), after
+            return point._replace(x=x_after, culprit=culprit), after
         moved, lines = self.moved, point.lines
         timed = moved is not None and moved.tables.time is not None
         f_before = self.full_rates(time, x, u, inputs.line.slopes) if timed else ()
@@ -438,7 +439,26 @@ class Stiff:
             return self.write_row(table, k, s), lines
 
         s, lines = self.each(of, (point.s, lines))
-        return point._replace(x=x_after, s=s, lines=lines, settled=settled), after
+        return point._replace(x=x_after, s=s, lines=lines, culprit=culprit), after
+
+    def happened(self, jump: Jump, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
+        time, u, slopes, x, p = self.cast(t), inputs.at(t), inputs.line.slopes, point.x, self.p
+        x_after, culprit = jump.after(time, p, x, u), point.culprit
+        if self.constraints is not None:
+            x_after, found = self.constraints.settle(time, x_after, u)
+            culprit = jnp.maximum(culprit, found)
+        if point.s is None:
+            return point._replace(x=x_after, culprit=culprit)
+        before, after = self.full_rates(time, x, u, slopes), self.full_rates(time, x_after, u, slopes)
+        speed = jump.speed(time, p, x, u, slopes, before)
+        elapsed, lines = self.elapsed(inputs, t), point.lines
+
+        def of(k: Index, table: Array) -> Array:
+            s, du, own = self.row(table, k), self.du(lines, k, elapsed), self.directions.own(k, p)
+            s = jump.tangent(time, p, x, u, slopes, before, after, speed, s, own, du)
+            return self.write_row(table, k, self.consistent(k, time, x_after, u, s, du))
+
+        return point._replace(x=x_after, s=self.each(of, point.s), culprit=culprit)
 
 
 class _Stages:

@@ -39,12 +39,14 @@ class Settings:
         time_unit: unit of every time.
         method: the method with its settings.
         backend: that ran, "lanes" or "xla".
+        states: names of the model's states.
     """
 
     model: str
     time_unit: str
     method: Method
     backend: str
+    states: tuple[str, ...] = ()
 
 
 class Failure(NamedTuple):
@@ -65,6 +67,7 @@ class Trajectory(eqx.Module):
         status: `Status` code of each twin.
         steps: tried, per twin.
         rejected: steps that the error test refused, per twin.
+        culprit: number of the state, an algebraic variable, for which no value was found, per twin; -1 where there is none.
         settings: how it was made.
         labels: of the values.
         names: of the twins; None where they have none.
@@ -75,6 +78,7 @@ class Trajectory(eqx.Module):
     status: Int[Numbers, " twins"]
     steps: Int[Numbers, " twins"]
     rejected: Int[Numbers, " twins"]
+    culprit: Int[Numbers, " twins"]
     settings: Settings = eqx.field(static=True)
     labels: tuple[Label, ...] = eqx.field(static=True, default=())
     names: tuple[str, ...] | None = eqx.field(static=True, default=None)
@@ -90,13 +94,14 @@ class Trajectory(eqx.Module):
 
     def message(self, twin: int) -> str:
         """How a twin's solve ended, and what to try."""
-        return Status(int(self.status[twin])).message
+        message, culprit = Status(int(self.status[twin])).message, int(self.culprit[twin])
+        return message if culprit < 0 else f"`{self.settings.states[culprit]}`: {message}"
 
     def failures(self) -> list[Failure]:
         """The twins that did not reach their last time, in order."""
         status = np.asarray(self.status)
         return [
-            Failure(int(i), self.name(int(i)), Status(int(status[i])).label, Status(int(status[i])).message)
+            Failure(int(i), self.name(int(i)), Status(int(status[i])).label, self.message(int(i)))
             for i in np.flatnonzero(status != Status.OK)
         ]
 

@@ -59,6 +59,7 @@ class Solved(NamedTuple):
         status: a `Status` code, int32.
         steps: tried, int32.
         rejected: those of them that were not accepted, int32.
+        culprit: number of the algebraic variable for which no value was found, int32; -1 where there is none.
     """
 
     values: tuple[Float[Array, " saves"], ...]
@@ -67,6 +68,7 @@ class Solved(NamedTuple):
     status: Int[Array, ""]
     steps: Int[Array, ""]
     rejected: Int[Array, ""]
+    culprit: Int[Array, ""]
 
 
 class Inputs(NamedTuple):
