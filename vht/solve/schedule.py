@@ -8,7 +8,7 @@ Everything here is plain JAX: the derivative of an event list with respect to ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -20,6 +20,8 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 Interpolation = Literal["linear", "hold"]
+# times among so few others find their place by comparing with all of them
+FEW = 32
 
 
 def listed(values: Any) -> Any:
@@ -116,45 +118,76 @@ class Events(NamedTuple):
     start_slopes: dict[str, Float[Array, ""]]
 
 
-def event_list(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: Float[Array, ""]) -> Events | None:
+class Merged(NamedTuple):
+    """One twin's merged schedule, whenever its solve starts.
+
+    Attributes:
+        time: of each event, nondecreasing; +inf where there is none.
+        amounts: by port, what enters at once at each event.
+        values: by port, the input from each event on.
+        slopes: by port with a linear signal, how the input changes per time from each event on.
+        before: by port, the input before all events.
+    """
+
+    time: Float[Array, " events"]
+    amounts: dict[str, Float[Array, " events"]]
+    values: dict[str, Float[Array, " events"]]
+    slopes: dict[str, Float[Array, " events"]]
+    before: dict[str, Float[Array, ""]]
+
+
+def event_list(
+    schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: Float[Array, ""], ordered: Collection[str] = ()
+) -> Events | None:
     """Merge one twin's schedule into its list of events.
 
     Args:
         schedule: with arrays of one axis, one twin's.
         lags: by port, what delays its doses.
         start: time from which events count.
+        ordered: ports whose signals are known to be in order of time.
 
     Returns:
         The events, or None if nothing is scheduled.
     """
-    arrivals = {port: jnp.asarray(doses.time) + lags.get(port, 0.0) for port, doses in schedule.doses.items()}
-    signals = {port: _sorted_signal(signal) for port, signal in schedule.signals.items()}
-    # Streams: what can happen, kind by kind. Stable sorting keeps this order among events at one time.
-    streams: dict[tuple[str, str], Float[Array, " n"]] = {}
-    lasting: dict[str, Float[Array, " n"]] = {}
-    for port, signal in signals.items():
-        streams["signal", port] = jnp.asarray(signal.time)
-    for port, doses in schedule.doses.items():
-        streams["dose", port] = arrivals[port]
-        if doses.duration is not None:
-            end = arrivals[port] + jnp.asarray(doses.duration)
-            # as the clock sees it, rounded: so that rate times length is the amount, far from time 0 as well
-            lasting[port] = jnp.where(arrivals[port] < jnp.inf, end - arrivals[port], 0.0)
-            streams["end", port] = jnp.where(_infused(lasting[port]), end, jnp.inf)
-    if not streams:
+    merged = merge(schedule, lags, ordered)
+    if merged is None:
         return None
+    first, values, slopes = start_of(merged, start)
+    return Events(first, merged.time, merged.amounts, merged.values, merged.slopes, values, slopes)
+
+
+def merge(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], ordered: Collection[str] = ()) -> Merged | None:
+    """`event_list` as far as it does not depend on the start."""
+    signals = {port: signal if port in ordered else _sorted_signal(signal) for port, signal in schedule.signals.items()}
+    # Streams: what can happen, kind by kind. Merging keeps this order among events at one time.
+    long = {("signal", port): jnp.asarray(signal.time) for port, signal in signals.items()}
+    short: dict[tuple[str, str], Float[Array, " n"]] = {}
+    lasting: dict[str, Float[Array, " n"]] = {}
+    for port, doses in schedule.doses.items():
+        arrivals = short["dose", port] = jnp.asarray(doses.time) + lags.get(port, 0.0)
+        if doses.duration is not None:
+            end = arrivals + jnp.asarray(doses.duration)
+            # as the clock sees it, rounded: so that rate times length is the amount, far from time 0 as well
+            lasting[port] = jnp.where(arrivals < jnp.inf, end - arrivals, 0.0)
+            short["end", port] = jnp.where(_infused(lasting[port]), end, jnp.inf)
+    if not long and not short:
+        return None
+    order = _merging_order(list(long.values()), list(short.values()))
+    streams = long | short
     times = jnp.concatenate(list(streams.values()))
-    order = jnp.argsort(times, stable=True)
-    time = times[order]
+    time = times if order is None else times[order]
     # A time that is not a number (an impossible lag) would sort to the end and never happen: let the twin fail instead
     time = jnp.where(jnp.isnan(times).any(), jnp.nan, time)
-    first = jnp.sum(time < start, dtype=np.int32)
 
-    offsets = np.cumsum([0, *(len(s) for s in streams.values())])
-    source = {key: order - offset for key, offset in zip(streams, offsets[:-1], strict=True)}
-    mine = {key: (index >= 0) & (index < len(streams[key])) for key, index in source.items()}
+    source: dict[tuple[str, str], Int[Array, " events"]] = {}
+    mine: dict[tuple[str, str], Bool[Array, " events"]] = {}
+    if order is not None:
+        offsets = np.cumsum([0, *(len(s) for s in streams.values())], dtype=np.int32)
+        source = {key: order - offset for key, offset in zip(streams, offsets[:-1], strict=True)}
+        mine = {key: (index >= 0) & (index < len(streams[key])) for key, index in source.items()}
 
-    amounts, values, slopes, start_values, start_slopes = {}, {}, {}, {}, {}
+    amounts, values, slopes, before = {}, {}, {}, {}
     for port, doses in schedule.doses.items():
         amount = jnp.asarray(doses.amount)
         bolus = amount
@@ -167,20 +200,71 @@ def event_list(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], start: 
             running = _entries(infused, source["dose", port], mine["dose", port]).astype(np.int32)
             running = jnp.cumsum(running - _entries(infused, source["end", port], mine["end", port]).astype(np.int32))
             # exactly zero again when nothing runs any more, whatever the rounding of the sum
-            total = jnp.where(running > 0, jnp.cumsum(begins - ends), 0.0)
-            values[port] = total
-            start_values[port] = _before(total, first, jnp.zeros_like(total[:1])[0])
+            values[port] = jnp.where(running > 0, jnp.cumsum(begins - ends), 0.0)
+            before[port] = jnp.zeros((), values[port].dtype)
         amounts[port] = _entries(bolus, source["dose", port], mine["dose", port])
     for port, signal in signals.items():
-        held = lax.cummax(jnp.where(mine["signal", port], source["signal", port], -1))
-        value, slope = _signal_at(signal, held, time)
-        last = _before(held, first, jnp.full((), -1, held.dtype))
-        start_value, start_slope = _signal_at(signal, last, start)
+        first, value, slope = _knots(signal)
+        if order is not None:
+            held = lax.cummax(jnp.where(mine["signal", port], source["signal", port], np.int32(-1)))
+            value, slope = _held(signal, value, slope, held, time)
         values[port] = values.get(port, 0.0) + value
-        start_values[port] = start_values.get(port, 0.0) + start_value
+        before[port] = before.get(port, 0.0) + first
         if signal.interpolation == "linear":
-            slopes[port], start_slopes[port] = slope, start_slope
-    return Events(first, time, amounts, values, slopes, start_values, start_slopes)
+            slopes[port] = slope
+    return Merged(time, amounts, values, slopes, before)
+
+
+def start_of(
+    merged: Merged, start: Float[Array, ""]
+) -> tuple[Int[Array, ""], dict[str, Float[Array, ""]], dict[str, Float[Array, ""]]]:
+    """Number of the first event from the start on; inputs at the start and their slopes."""
+    time, _, values, slopes, before = merged
+    first = jnp.sum(time < start, dtype=np.int32)
+    if time.shape[0] == 0:
+        return first, dict(before), {port: jnp.zeros((), slope.dtype) for port, slope in slopes.items()}
+    some, last = first > 0, jnp.maximum(first - np.int32(1), 0)
+    elapsed = jnp.where(some & jnp.isfinite(time[last]), start - time[last], 0.0)
+    start_slopes = {port: jnp.where(some, slope[last], 0.0) for port, slope in slopes.items()}
+    start_values = {
+        port: jnp.where(some, value[last], before[port]) + (start_slopes[port] * elapsed if port in slopes else 0.0)
+        for port, value in values.items()
+    }
+    return first, start_values, start_slopes
+
+
+def _merging_order(long: Sequence[Array], short: Sequence[Array]) -> Int[Array, " events"] | None:
+    """The stable order of the streams' times, one after another; None if it is that in which they stand.
+
+    Args:
+        long: times in order, each.
+        short: times in any order. They are sorted, which takes XLA ten times as long per entry as finding their places
+            among the long ones.
+    """
+    parts, entries, offset = [*long], [], 0
+    for times in long:
+        entries.append(jnp.arange(offset, offset + len(times), dtype=np.int32))
+        offset += len(times)
+    if short:
+        times = jnp.concatenate(list(short))
+        order = jnp.argsort(times, stable=True).astype(np.int32)
+        parts.append(times[order])
+        entries.append(order + np.int32(offset))
+    if len(parts) == 1:
+        return entries[0] if short else None
+    parts = [lax.stop_gradient(part) for part in parts]
+    places = []
+    for i, part in enumerate(parts):
+        place = jnp.arange(len(part), dtype=np.int32)
+        for j, other in enumerate(parts):
+            if j != i:
+                method = "compare_all" if len(other) <= FEW else "scan"
+                # of events at one time those of the earlier stream come first
+                passed = jnp.searchsorted(other, part, side="right" if j < i else "left", method=method)
+                place = place + passed.astype(np.int32)
+        places.append(place)
+    entries, places = jnp.concatenate(entries), jnp.concatenate(places)
+    return jnp.zeros_like(entries).at[places].set(entries, mode="drop")
 
 
 def unless_late(start: Float[Array, ""], times: Float[Array, " saves"]) -> Float[Array, ""]:
@@ -207,28 +291,33 @@ def _entries(table: Array, index: Int[Array, " events"], mine: Array) -> Array:
     return jnp.where(mine, picked, jnp.zeros_like(picked))
 
 
-def _before(after: Array, first: Int[Array, ""], base: Array) -> Array:
-    """What held before event `first`: the entry of the event before it, or the base if there is none."""
-    if after.shape[0] == 0:
-        return base
-    return jnp.where(first > 0, after[jnp.maximum(first - 1, 0)], base)
-
-
-def _signal_at(signal: Signal, index: Int[Array, "*n"], time: Float[Array, "*n"]) -> tuple[Array, Array]:
-    """Value and slope at a time while the knot `index` is the last one passed (-1: none yet)."""
+def _knots(signal: Signal) -> tuple[Array, Array, Array]:
+    """The value before the first knot, and value and slope from each knot on."""
     knots, values = jnp.asarray(signal.time), jnp.asarray(signal.value)
     if knots.shape[0] == 0:
-        missing = jnp.full(jnp.shape(index), jnp.nan)
-        return missing, missing
+        return jnp.full((), jnp.nan), values, values
     # a row of fill alone measured nothing: no value, rather than whatever the fill holds
     values = jnp.where(jnp.isinf(knots[0]), jnp.nan, values)
-    here = jnp.maximum(index, 0)
-    value = values[here]
+    if signal.interpolation == "hold":
+        return values[0], values, jnp.zeros_like(values)
+    gap = knots[1:] - knots[:-1]
+    rising = (gap > 0.0) & (gap < jnp.inf)
+    slopes = jnp.where(rising, (values[1:] - values[:-1]) / jnp.where(rising, gap, 1.0), 0.0)
+    return values[0], values, jnp.concatenate([slopes, jnp.zeros_like(values[:1])])
+
+
+def _held(
+    signal: Signal, value: Array, slope: Array, held: Int[Array, " events"], time: Float[Array, " events"]
+) -> tuple[Array, Array]:
+    """Value and slope at events, of which each has passed the knot `held` (-1: none yet) last."""
+    knots = jnp.asarray(signal.time)
+    if knots.shape[0] == 0:
+        missing = jnp.full(held.shape, jnp.nan)
+        return missing, missing
+    here = jnp.maximum(held, 0)
+    value = value[here]
     if signal.interpolation == "hold":
         return value, jnp.zeros_like(value)
-    following = jnp.minimum(here + 1, knots.shape[0] - 1)
-    gap = knots[following] - knots[here]
-    rising = (index >= 0) & (gap > 0.0) & (gap < jnp.inf)
-    slope = jnp.where(rising, (values[following] - value) / jnp.where(rising, gap, 1.0), 0.0)
-    elapsed = jnp.where(rising & (time < jnp.inf), time - knots[here], 0.0)
+    slope = jnp.where(held < 0, 0.0, slope[here])
+    elapsed = jnp.where((held >= 0) & (time < jnp.inf) & jnp.isfinite(knots[here]), time - knots[here], 0.0)
     return value + slope * elapsed, slope

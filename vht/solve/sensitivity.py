@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal, NamedTuple
 
 import jax
@@ -118,6 +118,7 @@ def seed_of(direction: Direction, schedule: Schedule, lags: Mapping[str, str]) -
 
 def event_tangents(
     seed: Seed,
+    ordered: Collection[str],
     schedule: Schedule,
     lags: Mapping[str, Scalar],
     start: Scalar,
@@ -127,6 +128,7 @@ def event_tangents(
 
     Args:
         seed: of the direction; says which tangents to keep.
+        ordered: ports whose signals are known to be in order of time.
         schedule: one twin's.
         lags: by port.
         start: of the solve.
@@ -134,7 +136,7 @@ def event_tangents(
     """
 
     def build(schedule: Schedule, lags: Mapping[str, Scalar]) -> Events:
-        events = event_list(schedule, lags, start)
+        events = event_list(schedule, lags, start, ordered)
         assert events is not None
         return events._replace(first=jnp.zeros(()))
 
