@@ -66,7 +66,9 @@ class Noble1962(Organ):
         i_ion: Scalar = port("uA/cm^2", "total ionic current, without the stimulus")
 
     def outputs(self, t: Scalar, x: State, u: In) -> Out:
-        v = _number(x.V)
+        return self._currents(x, _number(x.V))
+
+    def _currents(self, x: State, v: Scalar) -> Out:
         rectified = self.g_K1 * jnp.exp((-v - 90.0) / 50.0) + self.g_K1b * jnp.exp((v + 90.0) / 60.0)
         i_Na = (self.g_Na * x.m**3 * x.h + self.g_Nab) * (x.V - self.E_Na)
         i_K = (rectified + self.g_K2 * x.n**4) * (x.V - self.E_K)
@@ -79,7 +81,7 @@ class Noble1962(Organ):
         alpha_h, beta_h = 0.17 * jnp.exp((-v - 90.0) / 20.0), boltzmann(v, -42.0, 10.0)
         alpha_n, beta_n = 0.001 * bernoulli((-v - 50.0) / 10.0), 0.002 * jnp.exp((-v - 90.0) / 80.0)
         return self.State(
-            V=-(self.outputs(t, x, u).i_ion + u.stimulus) / self.Cm,
+            V=-(self._currents(x, v).i_ion + u.stimulus) / self.Cm,
             m=gate(x.m, alpha_m / (alpha_m + beta_m), ms / (alpha_m + beta_m)),
             h=gate(x.h, alpha_h / (alpha_h + beta_h), ms / (alpha_h + beta_h)),
             n=gate(x.n, alpha_n / (alpha_n + beta_n), ms / (alpha_n + beta_n)),

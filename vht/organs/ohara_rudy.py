@@ -318,12 +318,14 @@ class OHaraRudyCiPA(Organ):
         return cls(relScale=1.7, **_scaled(factors))
 
     def outputs(self, t: Scalar, x: State, u: In) -> Out:
-        i = self._currents(x)
+        V = _kinetic_potential(x.v)
+        i = self._currents(x, V)
         shown = {name: value for name, value in i._asdict().items() if name in self.Out.__dataclass_fields__}
         return self.Out(potential=x.v, calcium=x.cai, I_ion=sum(i[1:], i[0]), **shown)
 
     def rates(self, t: Scalar, x: State, u: In) -> State:
-        i = self._currents(x)
+        V = _kinetic_potential(x.v)
+        i = self._currents(x, V)
         F = constant(96485.0, "C/mol")
         vcell = constant(1000.0, "uL/cm^3") * 3.14 * self.rad * self.rad * self.L
         surface = 2.0 * (2.0 * 3.14 * self.rad * self.rad + 2.0 * 3.14 * self.rad * self.L)
@@ -360,11 +362,11 @@ class OHaraRudyCiPA(Organ):
             cass=(-(i.ICaL - 2.0 * i.INaCa_ss) * to_ss / 2.0 + Jrel * vjsr / vss - Jdiff) / (1.0 + in_ss),
             cansr=Jup - Jtr * vjsr / vnsr,
             cajsr=(Jtr - Jrel) / (1.0 + in_jsr),
-            **self._sodium_gates(x),
-            **self._outward_gates(x),
-            **self._calcium_gates(x),
-            **self._herg(x),
-            **self._potassium_gates(x),
+            **self._sodium_gates(x, V),
+            **self._outward_gates(x, V),
+            **self._calcium_gates(x, V),
+            **self._herg(x, V),
+            **self._potassium_gates(x, V),
             **self._release(x, i.ICaL),
         )
 
@@ -378,10 +380,10 @@ class OHaraRudyCiPA(Organ):
         active = self._kinase_bound(x) + x.CaMKt
         return active / (active + self.KmCaMK)
 
-    def _currents(self, x: State) -> Currents:
+    def _currents(self, x: State, V: Scalar) -> Currents:
         R, F = constant(8314.0, "mJ/(mol*K)"), constant(96485.0, "C/mol")
         RTF = R * self.T / F
-        V, v = _volts(x.v), _number(x.v)
+        v = V / constant(1.0, "mV")
         w, p = V / RTF, self._phosphorylated(x)
         ENa, EK = RTF * jnp.log(self.nao / x.nai), RTF * jnp.log(self.ko / x.ki)
         EKs = RTF * jnp.log((self.ko + self.PKNa * self.nao) / (x.ki + self.PKNa * x.nai))
@@ -471,8 +473,8 @@ class OHaraRudyCiPA(Organ):
 
     # --------------------------------------------------------------------------------------------------- gates
 
-    def _sodium_gates(self, x: State) -> dict[str, Scalar]:
-        v, ms = _number(x.v), constant(1.0, "ms")
+    def _sodium_gates(self, x: State, V: Scalar) -> dict[str, Scalar]:
+        v, ms = V / constant(1.0, "mV"), constant(1.0, "ms")
         tm = ms * _slower(v, (6.765, -11.64, 34.77), (8.552, -77.42, -5.955))
         ths = ms * _slower(v, (0.009794, -17.95, -28.05), (0.3343, -5.73, 56.66))
         tj = ms * (2.038 + _slower(v, (0.02136, -100.6, -8.281), (0.3052, -0.9941, 38.45)))
@@ -489,8 +491,8 @@ class OHaraRudyCiPA(Organ):
             "hLp": gate(x.hLp, boltzmann(v, -93.81, -7.488), 3.0 * self.thL),
         }
 
-    def _outward_gates(self, x: State) -> dict[str, Scalar]:
-        v, ms = _number(x.v), constant(1.0, "ms")
+    def _outward_gates(self, x: State, V: Scalar) -> dict[str, Scalar]:
+        v, ms = V / constant(1.0, "mV"), constant(1.0, "ms")
         ta = ms * 1.0515 / (boltzmann(v, 18.4099, 29.3814) / 1.2089 + 3.5 * boltzmann(v, -100.0, -29.3814))
         iss = boltzmann(v, -43.94, -5.711)
         faster = ms * (1.0 - self.delta_epi * boltzmann(v, -70.0, -5.0))
@@ -509,8 +511,8 @@ class OHaraRudyCiPA(Organ):
             "iSp": gate(x.iSp, iss, kinase * tiS),
         }
 
-    def _calcium_gates(self, x: State) -> dict[str, Scalar]:
-        v, ms = _number(x.v), constant(1.0, "ms")
+    def _calcium_gates(self, x: State, V: Scalar) -> dict[str, Scalar]:
+        v, ms = V / constant(1.0, "mV"), constant(1.0, "ms")
         fss = boltzmann(v, -19.58, -3.696)
         tff = ms * (7.0 + _slower(v, (0.0045, -20.0, -10.0), (0.0045, -20.0, 10.0)))
         tfcaf = ms * (7.0 + _slower(v, (0.04, 4.0, -7.0), (0.04, 4.0, 7.0)))
@@ -533,8 +535,8 @@ class OHaraRudyCiPA(Organ):
             "fcafp": gate(x.fcafp, fss, 2.5 * tfcaf),
         }
 
-    def _potassium_gates(self, x: State) -> dict[str, Scalar]:
-        v, ms = _number(x.v), constant(1.0, "ms")
+    def _potassium_gates(self, x: State, V: Scalar) -> dict[str, Scalar]:
+        v, ms = V / constant(1.0, "mV"), constant(1.0, "ms")
         ko = self.ko / constant(1.0, "mmol/L")
         xs1ss = boltzmann(v, -11.6, 8.932)
         txs1 = self.txs1_max + ms * _slower(v, (2.326e-4, -48.28, 17.8), (0.001292, -210.0, -230.0))
@@ -548,9 +550,8 @@ class OHaraRudyCiPA(Organ):
             ),
         }
 
-    def _herg(self, x: State) -> dict[str, Scalar]:
+    def _herg(self, x: State, V: Scalar) -> dict[str, Scalar]:
         """Rates of the channel's states, by the net flow along every edge between them."""
-        V = _volts(x.v)
         warmth = (self.Temp - constant(20.0, "degC")) / constant(10.0, "degC")
 
         def k(A: Scalar, B: Scalar, q: Scalar) -> Scalar:
@@ -602,15 +603,10 @@ def _scaled(factors: dict[str, float]) -> dict[str, float]:
     return {name: factor * getattr(endo, name) for name, factor in factors.items()}
 
 
-def _volts(v: Scalar) -> Scalar:
+def _kinetic_potential(v: Scalar) -> Scalar:
     """The potential that kinetics depend on."""
     furthest = constant(_FURTHEST, "mV")
     return jnp.clip(v, -furthest, furthest)
-
-
-def _number(v: Scalar) -> Scalar:
-    """The potential that kinetics depend on, in mV."""
-    return _volts(v) / constant(1.0, "mV")
 
 
 def _slower(v: Scalar, first: tuple[float, float, float], second: tuple[float, float, float]) -> Scalar:

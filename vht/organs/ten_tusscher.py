@@ -232,11 +232,10 @@ class TenTusscher2006(Organ):
         """A cell of the middle of the wall: a small slow delayed rectifier current, hence a long action potential."""
         return cls(g_Ks=0.098)
 
-    def _currents(self, x: State) -> Currents:
+    def _currents(self, x: State, V: Scalar) -> Currents:
         mV, mM = constant(1.0, "mV"), constant(1.0, "mmol/L")
         R, F = constant(8314.472, "mJ/(mol*K)"), constant(96485.3415, "C/mol")
         RTF = R * self.T / F
-        V = jnp.clip(x.V, -_FURTHEST * mV, _FURTHEST * mV)
         w = V / RTF
         E_Na, E_K = RTF * jnp.log(self.Na_o / x.Na_i), RTF * jnp.log(self.K_o / x.K_i)
         E_Ks = RTF * jnp.log((self.K_o + self.P_kna * self.Na_o) / (x.K_i + self.P_kna * x.Na_i))
@@ -273,12 +272,14 @@ class TenTusscher2006(Organ):
         )
 
     def outputs(self, t: Scalar, x: State, u: In) -> Out:
-        i = self._currents(x)
+        V = _kinetic_potential(x.V)
+        i = self._currents(x, V)
         shown = {name: value for name, value in i._asdict().items() if name in self.Out.__dataclass_fields__}
         return self.Out(potential=x.V, calcium=x.Ca_i, i_ion=sum(i[1:], i[0]), **shown)
 
     def rates(self, t: Scalar, x: State, u: In) -> State:
-        i = self._currents(x)
+        V = _kinetic_potential(x.V)
+        i = self._currents(x, V)
         F = constant(96485.3415, "C/mol")
         i_leak, i_xfer = self.V_leak * (x.Ca_SR - x.Ca_i), self.V_xfer * (x.Ca_ss - x.Ca_i)
         i_up = self.Vmax_up * x.Ca_i**2 / (x.Ca_i**2 + self.K_up**2)
@@ -302,12 +303,12 @@ class TenTusscher2006(Organ):
                 - i.i_CaL * self.Cm / (2.0 * self.V_ss * F)
             ),
             R_prime=gate(x.R_prime, self.k4 / (self.k4 + inactivating), 1.0 / (self.k4 + inactivating)),
-            **self._gates(x),
+            **self._gates(x, V),
         )
 
-    def _gates(self, x: State) -> dict[str, Scalar]:
+    def _gates(self, x: State, V: Scalar) -> dict[str, Scalar]:
         mV, ms = constant(1.0, "mV"), constant(1.0, "ms")
-        v = jnp.clip(x.V / mV, -_FURTHEST, _FURTHEST)
+        v = V / mV
         inhibition = 1.0 / (1.0 + (x.Ca_ss / constant(0.05, "mmol/L")) ** 2)
 
         # the sodium channel recovers by other rates below -40 mV than above; `low` keeps the former finite above
@@ -344,7 +345,7 @@ class TenTusscher2006(Organ):
         tau_xr1 = 450.0 * boltzmann(v, -45.0, 10.0) * 6.0 * boltzmann(v, -30.0, -11.5)
         tau_xr2 = 3.0 * boltzmann(v, -60.0, 20.0) * 1.12 * boltzmann(v, 60.0, -20.0)
         tau_xs = 1400.0 * jnp.sqrt(boltzmann(v, 5.0, 6.0)) * boltzmann(v, 35.0, -15.0) + 80.0
-        slowest = v * mV - self.tau_s_centre
+        slowest = V - self.tau_s_centre
         tau_s = (
             self.tau_s_peak * jnp.exp(-slowest * slowest / self.tau_s_width)
             + self.tau_s_low * boltzmann(v, 20.0, -5.0)
@@ -361,9 +362,15 @@ class TenTusscher2006(Organ):
             "f": gate(x.f, boltzmann(v, -20.0, -7.0), tau_f * ms),
             "f2": gate(x.f2, 0.67 * boltzmann(v, -35.0, -7.0) + 0.33, tau_f2 * ms),
             "fCass": gate(x.fCass, 0.6 * inhibition + 0.4, (80.0 * inhibition + 2.0) * ms),
-            "s": gate(x.s, boltzmann(v * mV, self.s_half, -5.0 * mV), tau_s),
+            "s": gate(x.s, boltzmann(V, self.s_half, -5.0 * mV), tau_s),
             "r": gate(x.r, boltzmann(v, 20.0, 6.0), (9.5 * jnp.exp(-((v + 40.0) ** 2) / 1800.0) + 0.8) * ms),
         }
+
+
+def _kinetic_potential(V: Scalar) -> Scalar:
+    """The potential that kinetics depend on."""
+    furthest = constant(_FURTHEST, "mV")
+    return jnp.clip(V, -furthest, furthest)
 
 
 def _free(calcium: Scalar, buffer: Scalar, half: Scalar) -> Scalar:
