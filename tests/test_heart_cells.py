@@ -26,7 +26,7 @@ from vht.solve.system import system_of
 
 Named = Mapping[str, Any]
 
-# hERG and dofetilide (Li et al. 2017, supplement), here far above its therapeutic 2 nmol/L, so that it binds within a beat
+# hERG and dofetilide (Li et al. 2017, Table 2), here far above its therapeutic 2 nmol/L, so that it binds within a beat
 DOFETILIDE = {"Kmax": 1e8, "Ku": 1.79e-5, "halfmax": 5.483e8, "n": 0.9999, "Vhalf": -1.147, "D": 500.0}
 
 
