@@ -107,25 +107,25 @@ class Explicit:
 
     # ------------------------------------------------------------------------------------------------------- steps
 
-    def begin(self, t: Scalar, point: _Point, inputs: Inputs, stop: Scalar, h: Scalar) -> tuple[Scalar, Values]:
-        """Rates, and a step to try, where a smooth stretch begins.
+    def begin(self, t: Scalar, point: _Point, inputs: Inputs) -> Values:
+        """The rates."""
+        return self.flow(t, point.y, point.moved, inputs)
 
-        The step is that of Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4; where the rates
-        vanish, everything up to the stop.
+    def first_step(self, t: Scalar, point: _Point, memo: Values, inputs: Inputs, stop: Scalar, h: Scalar) -> Scalar:
+        """That of Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4.
+
+        Where the rates vanish, everything up to the stop.
         """
         y = point.y
-        k1 = self.flow(t, y, point.moved, inputs)
-        if self.fixed:
-            return h, k1
         scales = self.scales(y)
         span = self.cast(stop - t)
 
         def flow(t: Scalar, y: Values) -> Values:
             return self.flow(t, y, point.moved, inputs)
 
-        guess = first_step(flow, lambda e: self.norm2(e, scales), t, y, k1, span)
+        guess = first_step(flow, lambda e: self.norm2(e, scales), t, y, memo, span)
         guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
-        return jnp.where(h > 0.0, jnp.minimum(h, guess), guess), k1
+        return jnp.where(h > 0.0, jnp.minimum(h, guess), guess)
 
     def attempt(self, span: Span, point: _Point, memo: Values, inputs: Inputs, switches: Switches) -> Step:
         seen = [switches]

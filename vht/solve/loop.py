@@ -76,7 +76,8 @@ class _Carry(NamedTuple):
     point: Point
     memo: Any
     switches: Switches
-    fresh: Bool[Array, ""]
+    fresh: Bool[Array, ""]  # a smooth stretch begins here
+    jumped: Bool[Array, ""]  # ... with a jump, not only a kink, before it
     inputs: Inputs
     event: Int[Array, ""]
     event_time: Scalar
@@ -133,8 +134,23 @@ class _Solve:
         point, inputs = self.method.scheduled(c.event, c.event_time, c.point, c.inputs)
         event = c.event + np.int32(1)
         return c._replace(
-            point=point, inputs=inputs, event=event, event_time=self.event_time(event), fresh=jnp.array(True)
+            point=point,
+            inputs=inputs,
+            event=event,
+            event_time=self.event_time(event),
+            fresh=jnp.array(True),
+            jumped=c.jumped | self.jumps(c, point, inputs),
         )
+
+    def jumps(self, c: _Carry, point: Point, inputs: Inputs) -> Bool[Array, ""]:
+        """Whether the next event moves a state at all, or an input by more than the relative tolerance."""
+        found = jnp.array(False)
+        for old, new in zip(self.method.states(c.point), self.method.states(point), strict=True):
+            found = found | (old != new)
+        before = c.inputs.at(c.event_time)
+        for port, new in inputs.line.values.items():
+            found = found | (abs(new - before[port]) > self.twin.rtol * abs(new))
+        return found
 
     # ------------------------------------------------------------------------------------------------------- steps
 
@@ -200,11 +216,15 @@ class _Solve:
         if twin.events is not None:
             c = lax.while_loop(lambda c: c.event_time <= c.t, self.apply_event, c)
         stop = jnp.minimum(c.event_time, twin.end)
-        h, memo, switches = lax.cond(
+        memo, switches = lax.cond(
             c.fresh,
-            lambda: (*method.begin(c.t, c.point, c.inputs, stop, c.h), self.switches(c.t, c.point, c.inputs)),
-            lambda: (c.h, c.memo, c.switches),
+            lambda: (method.begin(c.t, c.point, c.inputs), self.switches(c.t, c.point, c.inputs)),
+            lambda: (c.memo, c.switches),
         )
+        # a kink, such as each sample of a linear signal, says nothing against the size of the steps before it
+        h = c.h
+        if not self.loop.fixed:
+            h = lax.cond(c.jumped, lambda: method.first_step(c.t, c.point, memo, c.inputs, stop, c.h), lambda: c.h)
         end = self.next_time(c.t, h, stop)
         span = Span(c.t, end, end - c.t)
         step = method.attempt(span, c.point, memo, c.inputs, switches)
@@ -251,6 +271,7 @@ class _Solve:
             memo=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), step.memo, memo),
             switches=tuple(jnp.where(accepted, new, old) for new, old in zip(step.seen[-1], switches, strict=True)),
             fresh=fresh,
+            jumped=fresh,
             crossing=crossing,
             storm=storm,
             saved=saved,
@@ -286,6 +307,7 @@ class _Solve:
                 jnp.zeros(v.shape, v.dtype) for v in jax.eval_shape(lambda: self.switches(twin.start, point, inputs))
             ),
             fresh=jnp.array(True),
+            jumped=jnp.array(True),
             inputs=inputs,
             event=first_event,
             event_time=self.event_time(first_event),

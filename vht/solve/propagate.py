@@ -84,8 +84,12 @@ class Propagator(Protocol):
         """Of the type of `Step.memo`."""
         ...
 
-    def begin(self, t: Scalar, point: Point, inputs: Inputs, stop: Scalar, h: Scalar) -> tuple[Scalar, Any]:
-        """The size of the first step of a smooth stretch, and its memo."""
+    def begin(self, t: Scalar, point: Point, inputs: Inputs) -> Any:
+        """The memo where a smooth stretch begins."""
+        ...
+
+    def first_step(self, t: Scalar, point: Point, memo: Any, inputs: Inputs, stop: Scalar, h: Scalar) -> Scalar:
+        """The size of the first step after a jump, at most `h` unless that is 0."""
         ...
 
     def attempt(self, span: Span, point: Point, memo: Any, inputs: Inputs, switches: Switches) -> Step:

@@ -184,8 +184,11 @@ class Stiff:
 
     # ------------------------------------------------------------------------------------------------------- steps
 
-    def begin(self, t: Scalar, point: _Point, inputs: Inputs, stop: Scalar, h: Scalar) -> tuple[Scalar, tuple[()]]:
-        """A step to try where a smooth stretch begins, by the states alone: the error test will tell about the others."""
+    def begin(self, t: Scalar, point: _Point, inputs: Inputs) -> tuple[()]:
+        return ()
+
+    def first_step(self, t: Scalar, point: _Point, memo: tuple[()], inputs: Inputs, stop: Scalar, h: Scalar) -> Scalar:
+        """By the states alone: the error test will tell about the others."""
         x, some = point.x, self.differential
         scales = tuple(self.twin.atol + self.twin.rtol * abs(x[j]) for j in some)
 
@@ -202,7 +205,7 @@ class Stiff:
         moving = tuple(x[j] for j in some)
         guess = first_step(flow, norm2, t, moving, flow(t, moving), self.cast(stop - t))
         guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
-        return jnp.where(h > 0.0, jnp.minimum(h, guess), guess), ()
+        return jnp.where(h > 0.0, jnp.minimum(h, guess), guess)
 
     def slopes(
         self, function: Callable[[Scalar, Values, Named, Named], Values], t: Scalar, x: Values, line: Line, moved: Line
@@ -501,10 +504,11 @@ class _Stages:
             right = list(rates(i, argument))
             time = self.h * rodas.TIME[i]
             for j in range(self.n):
-                if rodas.TIME[i] and slope_t[j] is not None:
-                    right[j] = right[j] + time * slope_t[j]
-                if bent is not None and bent[i][j] is not None:
-                    right[j] = right[j] + bent[i][j]
+                drift, bend = slope_t[j], None if bent is None else bent[i][j]
+                if rodas.TIME[i] and drift is not None:
+                    right[j] = right[j] + time * drift
+                if bend is not None:
+                    right[j] = right[j] + bend
                 if i > 0 and j in self.differential:
                     coupled = rodas.combine(rodas.COUPLING[i], [stage[j] for stage in u])
                     right[j] = right[j] + coupled * self.inverse
