@@ -170,7 +170,7 @@ class Stiff:
     tolerances: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
     copies: int = 512
     cvode_copies: int = 16
-    diffrax_copies: int = 8
+    diffrax_copies: int = 16
     diffrax_steps: int = 100_000
     ensembles: tuple[str, ...] = ("HIRES", "OREGO", "POLLU", "ten Tusscher 2006")
     twins: int = 4096
@@ -181,8 +181,8 @@ class Stiff:
     repeats: int = 3
     cvode: int = 1024
     diffrax: int = 512
-    batch: int = 512
-    small_batch: int = 32
+    batch: int = 128
+    small_batch: int = 16
     compiled: tuple[str, ...] = ("HIRES", "POLLU", "ten Tusscher 2006", "O'Hara-Rudy CiPA")
     free: tuple[int, ...] = (0, 1, 4, 8)
 
