@@ -216,12 +216,19 @@ def test_patterns_without_pivots_are_refused_by_column(pattern, columns):
         [[1.0, 2.0], [2.0, 4.0]],
         [[1.0, 3.0], [0.1, 0.3]],
         [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]],
-        [[np.nan, 1.0], [1.0, 1.0]],
-        [[np.inf, 1.0], [1.0, 1.0]],
     ],
 )
 def test_pivots_lost_to_cancellation_are_told(matrix):
     assert not _solved(np.array(matrix), np.ones(len(matrix)))[1]
+
+
+@pytest.mark.parametrize("where", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("what", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_not_called_singular_and_solves_to_none(where, what):
+    matrix = np.array([[2.0, 1.0], [1.0, 3.0]])
+    matrix[where] = what
+    found, regular = _solved(matrix, np.ones(2))
+    assert regular and not np.isfinite(found).all()
 
 
 def test_a_pivot_that_is_zero_by_its_number_alone_is_told():

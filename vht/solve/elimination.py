@@ -84,9 +84,10 @@ class Elimination:
             original = matrix.get((i, j))
             eps = float(jnp.finfo(pivot.dtype).eps)
             least = jnp.zeros_like(pivot) if original is None else LOST_ULPS * eps * abs(original)
-            # false for NaN as well
-            regular = regular & (abs(pivot) > least) & (abs(pivot) < jnp.inf)
-            inverse = 1.0 / pivot
+            # a matrix that is not of numbers is not singular, but no numbers shall come of it either: 1 / inf is one
+            finite = abs(pivot) < jnp.inf
+            regular = regular & ~(finite & (abs(pivot) <= least))
+            inverse = jnp.where(finite, 1.0 / pivot, jnp.nan)
             across = [(c, entries.pop((r, c))) for r, c in sorted(entries) if r == i]
             for r in sorted(remaining):
                 if (r, j) not in entries:
@@ -107,7 +108,7 @@ class Factors:
     Attributes:
         lower: in order, ``(row, pivot row, factor)`` of each subtraction.
         upper: in order, pivot row and column, the pivot's inverse, and the rest of the row.
-        regular: whether every pivot was sound.
+        regular: whether every pivot was sound; a matrix with NaN or infinity in it may pass, and solves to NaN.
     """
 
     lower: tuple[tuple[int, int, Scalar], ...]
