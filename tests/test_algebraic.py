@@ -134,6 +134,33 @@ def test_float32():
     np.testing.assert_allclose(z**3 + z, found.values["x"], rtol=2e-4, atol=2e-4)
 
 
+class Balance(Organ):
+    """``0 = z^3 + z + b x - a x``: where `a` is nearly `b`, what is left of large numbers."""
+
+    a: Scalar = param(1.0, "1", "first share")
+    b: Scalar = param(1.0, "1", "second share")
+    r: Scalar = param(1.0, "1/s", "rate")
+    time = "s"
+
+    class State(Vars):
+        x: Scalar = state(100.0, "1", "amount")
+        z: Scalar = algebraic(1.0, "1", "balance")
+
+    def rates(self, t, x, u):
+        return self.State(x=-self.r * x.x, z=x.z * x.z * x.z / 100.0 + x.z + self.b * x.x - self.a * x.x)
+
+
+def test_rounding_does_not_keep_a_first_value_from_being_found():
+    rng = np.random.default_rng(0)
+    x0, a = rng.uniform(-1000.0, 1000.0, 400), 1.0 + rng.normal(size=400) * 10.0 ** rng.uniform(-9.0, 0.0, 400)
+    method = Rodas5P(rtol=1e-6, atol=1e-6, dtype="float32")
+    found = simulate(Balance(), np.array([0.0]), twins={"a": a}, initial={"x": x0}, method=method)
+    assert found.ok.all()
+    z, (x, a, b) = np.float64(found.values["z"][:, 0]), np.float64(np.float32([x0, a, np.ones(400)]))
+    # one unit in the last place of the terms
+    np.testing.assert_array_less(abs(z**3 / 100.0 + z + b * x - a * x), 2.0**-23 * (1.0 + 2.0 * abs(a * x)))
+
+
 class Behind(Organ):
     """``x' = z / tau``, ``0 = u - x - z``: what `Filter` lags behind a measured input."""
 
@@ -198,7 +225,7 @@ def test_robertson_s_reactions_with_their_conservation():
     published = PROBLEMS["ROBER"]
     assert found.ok.all() and published.end == times[-1] and found.steps[0] < 2000
     end = [found.values[name][0, -1] for name in "abc"]
-    np.testing.assert_allclose(end, published.reference, rtol=1e-5)
+    np.testing.assert_allclose(end, np.asarray(published.reference), rtol=1e-5)
     # the other way: three differential equations with those of the sensitivities, by SciPy
 
     def rates(_, y, k1=0.04, k2=3e7, k3=1e4):

@@ -95,8 +95,11 @@ class Constraints:
             trial = tuple(v + c.damping * d for v, d in zip(c.z, full, strict=True))
             ahead = factors.solve([-v for v in self._residual(t, x, u, trial)])
             (before, whose), (after, _) = size(full, c.z), size(ahead, c.z)
-            better = factors.regular & ((after <= (1.0 - 0.5 * c.damping) * before) | (before <= DONE))
-            found = better & (before <= DONE)
+            smaller = after <= (1.0 - 0.5 * c.damping) * before
+            # corrections within the tolerance that do not get smaller are rounding
+            rounding = (before <= 1.0) & (after <= 1.0) & ~smaller
+            found = factors.regular & ((before <= DONE) | rounding)
+            better = found | (factors.regular & smaller)
             damping = jnp.where(better, jnp.minimum(2.0 * c.damping, 1.0), 0.25 * c.damping)
             return _Search(
                 z=tuple(jnp.where(better, new, old) for new, old in zip(trial, c.z, strict=True)),
