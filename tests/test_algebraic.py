@@ -199,6 +199,42 @@ def test_an_algebraic_variable_that_sees_an_input(interpolation):
     assert_all_close(jacobian, jax.jacfwd(exact)(given), rtol=1e-7, atol=1e-7)
 
 
+class Mixed(Organ):
+    """``x' = 2 q + dose - k x`` with ``0 = q - F dose``: a dose arrives by way of an algebraic variable, and directly."""
+
+    time: ClassVar[str] = "h"
+    k: Scalar = param(0.5, "1/h", "elimination rate")
+    F: Scalar = param(0.7, "1", "share")
+
+    class State(Vars):
+        q: Scalar = algebraic(0.0, "1/h", "what arrives")
+        x: Scalar = state(0.0, "1", "amount")
+
+    class In(Vars):
+        dose: Scalar = port("1/h", "what is given", kind="flow")
+
+    def rates(self, t, x, u):
+        return self.State(q=x.q - self.F * u.dose, x=2.0 * x.q + u.dose - self.k * x.x)
+
+
+def test_a_bolus_by_way_of_an_algebraic_variable():
+    times = jnp.array([1.5, 3.0])
+
+    def solved(given):
+        k, F, when, amount = given
+        schedule = Schedule(doses={"dose": Doses(when[None], amount[None])})
+        return simulate(Mixed(k=k, F=F), times, schedule=schedule, method=TIGHT, backend="lanes").values["x"][0]
+
+    def exact(given):
+        k, F, when, amount = given
+        return (1.0 + 2.0 * F) * amount * jnp.exp(-k * (times - when))
+
+    given = tuple(jnp.asarray(v) for v in (0.5, 0.7, 1.0, 6.0))
+    found, jacobian = with_jacobian(solved, given)
+    np.testing.assert_allclose(found, exact(given), rtol=1e-8)
+    assert_all_close(jacobian, jax.jacfwd(exact)(given), rtol=1e-7)
+
+
 class Robertson(Organ):
     """Robertson's reactions with the conservation of mass in place of one of them."""
 

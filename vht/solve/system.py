@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from vht.model import Organ, events, initial_state, inputs, outputs, parameters, states, with_parameters
+from vht.solve.elimination import Elimination
+from vht.solve.sparse import jacobian
 from vht.solve.switches import switches
 
 Scalar = Float[Array, ""]
@@ -114,11 +116,37 @@ class System:
         @jax.jit
         def jump(t: Scalar, p: Named, x: Values, u: Named, amounts: Named) -> Values:
             at = {name: u.get(name, jnp.zeros_like(amount)) for name, amount in amounts.items()}
+            if any(self.algebraic):
+                return self._entered(t, p, x, u, at, amounts)
             _, change = jax.jvp(lambda dosed: self.rates(t, p, x, {**u, **dosed}), (at,), (dict(amounts),))
-            moved = zip(x, change, self.algebraic, strict=True)
-            return tuple(old if algebraic else old + more for old, more, algebraic in moved)
+            return tuple(old + more for old, more in zip(x, change, strict=True))
 
         return jump
+
+    def _entered(self, t: Scalar, p: Named, x: Values, u: Named, at: Named, amounts: Named) -> Values:
+        """States after amounts entered, also by way of the algebraic variables, which follow the inputs."""
+        rows = [j for j, algebraic in enumerate(self.algebraic) if algebraic]
+        names = list(amounts)
+
+        def rates(*moving: Scalar) -> Values:
+            full = list(x)
+            for j, value in zip(rows, moving, strict=False):
+                full[j] = value
+            return self.rates(t, p, tuple(full), {**u, **dict(zip(names, moving[len(rows) :], strict=True))})
+
+        _, slopes = jacobian(rates, [*(x[j] for j in rows), *(at[name] for name in names)])
+        change = [jnp.zeros_like(value) for value in x]
+        for (i, c), slope in sorted(slopes.items()):
+            if c >= len(rows):
+                change[i] = change[i] + slope * amounts[names[c - len(rows)]]
+        if any(i in rows and c >= len(rows) for i, c in slopes):
+            own = {(rows.index(i), c): slope for (i, c), slope in slopes.items() if i in rows and c < len(rows)}
+            follow = Elimination(frozenset(own), len(rows)).factor(own).solve([-change[j] for j in rows])
+            for (i, c), slope in sorted(slopes.items()):
+                if c < len(rows):
+                    change[i] = change[i] + slope * follow[c]
+        moved = zip(x, change, self.algebraic, strict=True)
+        return tuple(old if algebraic else old + more for old, more, algebraic in moved)
 
     @functools.cached_property
     def crossings(self) -> Callable[[Scalar, Named, Values, Named], Values]:
