@@ -1,4 +1,4 @@
-"""``python -m benchmarks [all | circulation | jacobian | calibration | impossible | first-result | stiff] [--quick]``."""
+"""``python -m benchmarks [all | circulation | jacobian | calibration | impossible | first-result | stiff | long-inputs] [--quick]``."""
 
 from __future__ import annotations
 

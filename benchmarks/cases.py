@@ -187,8 +187,33 @@ class Stiff:
     free: tuple[int, ...] = (0, 1, 4, 8)
 
 
-Case = Circulation | Jacobian | Calibration | Impossible | FirstResult | Stiff
-Name = Literal["circulation", "jacobian", "calibration", "impossible", "first-result", "stiff"]
+@dataclass(frozen=True)
+class LongInputs:
+    """Inputs with many samples.
+
+    Attributes:
+        week_twins: twins with a week of samples.
+        week: samples, one every five minutes.
+        line_twins: twins with an arterial line.
+        line: samples, at 125 Hz.
+        tolerance: relative and absolute.
+        seed: of the samples.
+        repeats: of each call, of which the median counts.
+        diffrax: twins of diffrax, with a week each.
+    """
+
+    week_twins: int = 1000
+    week: int = 2016
+    line_twins: int = 1000
+    line: int = 100_000
+    tolerance: float = 1e-5
+    seed: int = 6
+    repeats: int = 3
+    diffrax: int = 64
+
+
+Case = Circulation | Jacobian | Calibration | Impossible | FirstResult | Stiff | LongInputs
+Name = Literal["circulation", "jacobian", "calibration", "impossible", "first-result", "stiff", "long-inputs"]
 
 FULL: dict[Name, Case] = {
     "circulation": Circulation(),
@@ -197,6 +222,7 @@ FULL: dict[Name, Case] = {
     "impossible": Impossible(),
     "first-result": FirstResult(),
     "stiff": Stiff(),
+    "long-inputs": LongInputs(),
 }
 QUICK: dict[Name, Case] = {
     "circulation": Circulation(
@@ -233,4 +259,5 @@ QUICK: dict[Name, Case] = {
         compiled=("HIRES",),
         free=(0, 1),
     ),
+    "long-inputs": LongInputs(week_twins=32, line_twins=16, line=5000, repeats=1, diffrax=4),
 }

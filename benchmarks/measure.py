@@ -65,6 +65,14 @@ def measure(call: Callable[[], T], repeats: int) -> Measured[T]:
     return Measured(result, first, tuple(seconds), memory)
 
 
+def peak_memory(call: Callable[[], T]) -> tuple[T, float | None]:
+    """Call once; what it returned, and the most memory during it beyond that before, MiB (None if the system does not tell)."""
+    before = _restart_memory_peak()
+    result = call()
+    peak = _memory("VmHWM")
+    return result, None if before is None or peak is None else max(peak - before, 0.0)
+
+
 def _restart_memory_peak() -> float | None:
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")
