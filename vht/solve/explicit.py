@@ -1,7 +1,8 @@
-"""The explicit method in the loop: Tsit5, with states and sensitivities side by side in one tuple of scalars."""
+"""Methods that hold states and sensitivities side by side in one tuple of scalars; the explicit one among them, Tsit5."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs, Twin
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     y: Values  # states, then each direction's sensitivities
     moved: tuple[Line, ...]  # how each direction moves the inputs
 
@@ -36,8 +37,10 @@ class _Inner(NamedTuple):
     h: Scalar
 
 
-class Explicit:
-    """One twin's states and sensitivities under Tsit5.
+class SideBySide(abc.ABC):
+    """One twin's states and sensitivities, each with code of its own; how they move over a step is left open.
+
+    What a step leaves (`Step.inner`) must have the end of all of them as its `y`.
 
     Args:
         augmented: the model with its directions and what is observed.
@@ -46,8 +49,7 @@ class Explicit:
         time_rates: also save the derivatives with respect to the times of the saves.
     """
 
-    order = ORDER
-    underestimate = UNDERESTIMATE
+    order: int
 
     def __init__(self, augmented: Augmented, twin: Twin, fixed: bool = False, time_rates: bool = False) -> None:
         self.augmented, self.twin, self.fixed, self.time_rates = augmented, twin, fixed, time_rates
@@ -61,26 +63,23 @@ class Explicit:
 
     # ------------------------------------------------------------------------------------------------------ points
 
-    def initial(self, inputs: Inputs) -> _Point:
+    def initial(self, inputs: Inputs) -> Point:
         twin, augmented = self.twin, self.augmented
         y = augmented.initial(twin.parameters, twin.initial)
         y = augmented.start(self.cast(twin.start), twin.parameters, y, inputs.at(twin.start))
         moved = tuple(
             Line({}, {}) if dot is None else Line(dict(dot.start_values), dict(dot.start_slopes)) for dot in twin.moved
         )
-        return _Point(y, moved)
+        return Point(y, moved)
 
-    def states(self, point: _Point) -> Values:
+    def states(self, point: Point) -> Values:
         return point.y[: self.n]
 
-    def finite(self, point: _Point) -> Bool[Array, ""]:
+    def finite(self, point: Point) -> Bool[Array, ""]:
         return all_finite(point.y)
 
-    def culprit(self, point: _Point) -> Int[Array, ""]:
+    def culprit(self, point: Point) -> Int[Array, ""]:
         return jnp.full((), -1, np.int32)
-
-    def empty_memo(self, point: _Point) -> Values:
-        return tuple(jnp.zeros_like(v) for v in point.y)
 
     def flow(self, t: Scalar, y: Values, moved: tuple[Line, ...], inputs: Inputs) -> Values:
         elapsed = self.cast(t - inputs.since)
@@ -107,12 +106,8 @@ class Explicit:
 
     # ------------------------------------------------------------------------------------------------------- steps
 
-    def begin(self, t: Scalar, point: _Point, inputs: Inputs) -> Values:
-        """The rates."""
-        return self.flow(t, point.y, point.moved, inputs)
-
-    def first_step(self, t: Scalar, point: _Point, memo: Values, inputs: Inputs, stop: Scalar, h: Scalar) -> Scalar:
-        """That of Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4.
+    def guess(self, t: Scalar, point: Point, rates: Values, inputs: Inputs, stop: Scalar, h: Scalar) -> Scalar:
+        """A first step: that of Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4.
 
         Where the rates vanish, everything up to the stop.
         """
@@ -123,40 +118,25 @@ class Explicit:
         def flow(t: Scalar, y: Values) -> Values:
             return self.flow(t, y, point.moved, inputs)
 
-        guess = first_step(flow, lambda e: self.norm2(e, scales), t, y, memo, span)
+        guess = first_step(flow, lambda e: self.norm2(e, scales), t, y, rates, span, self.order)
         guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
         return jnp.where(h > 0.0, jnp.minimum(h, guess), guess)
 
-    def attempt(self, span: Span, point: _Point, memo: Values, inputs: Inputs, switches: Switches) -> Step:
-        seen = [switches]
-        system, p = self.augmented.system, self.twin.parameters
-
-        def rates(fraction: float, y: Values) -> Values:
-            time = span.at(fraction)
-            if not self.fixed:
-                seen.append(system.switches(self.cast(time), p, y[: self.n], inputs.at(time)))
-            return self.flow(time, y, point.moved, inputs)
-
-        h = self.cast(span.taken)
-        y, error, stages = tsit5_step(rates, h, point.y, memo)
+    def square(self, error: Values, before: Values, after: Values) -> Scalar:
+        """What the loop's error test asks for; without a test 0, or infinity where the step led to no numbers."""
         if self.fixed:
-            square = jnp.where(all_finite(y), jnp.zeros_like(h), jnp.full_like(h, jnp.inf))
-        else:
-            square = self.norm2(error, self.scales(point.y, y))
-        return Step(square, y[: self.n], stages[-1], seen, jnp.array(True), _Inner(y, stages, h))
+            zero = jnp.zeros((), self.dtype)
+            return jnp.where(all_finite(after), zero, jnp.full_like(zero, jnp.inf))
+        return self.norm2(error, self.scales(before, after))
 
-    def at(self, step: Step, point: _Point, theta: Scalar) -> Values:
-        inner: _Inner = step.inner
-        return tsit5_dense(theta, inner.h, point.y, inner.stages)
+    @abc.abstractmethod
+    def at(self, step: Step, point: Point, theta: Scalar) -> Values:
+        """States and sensitivities at a fraction of a step."""
 
-    def inside(self, step: Step, point: _Point, theta: Scalar) -> Values:
-        inner: _Inner = step.inner
-        return tsit5_dense(theta, inner.h, point.y[: self.n], [stage[: self.n] for stage in inner.stages])
-
-    def accept(self, accepted: Bool[Array, ""], step: Step, point: _Point) -> _Point:
+    def accept(self, accepted: Bool[Array, ""], step: Step, point: Point) -> Point:
         return point._replace(y=choose(accepted, step.inner.y, point.y))
 
-    def land(self, step: Step, point: _Point, theta: Scalar) -> _Point:
+    def land(self, step: Step, point: Point, theta: Scalar) -> Point:
         return point._replace(y=self.at(step, point, theta))
 
     # ------------------------------------------------------------------------------------------------------- saves
@@ -168,7 +148,7 @@ class Explicit:
         rates = empty() if self.time_rates else ()
         return _Tables(empty(), tuple(empty() for _ in self.augmented.seeds), rates)
 
-    def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> _Tables:
+    def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> _Tables:
         elapsed = self.cast(t - inputs.since)
         u, du = inputs.line.at(elapsed), tuple(line.at(elapsed) for line in point.moved)
         p, time = self.twin.parameters, self.cast(t)
@@ -190,7 +170,7 @@ class Explicit:
         index: Int[Array, ""],
         t: Scalar,
         step: Step,
-        point: _Point,
+        point: Point,
         theta: Scalar,
         inputs: Inputs,
     ) -> _Tables:
@@ -201,7 +181,7 @@ class Explicit:
 
     # ------------------------------------------------------------------------------------------------------ events
 
-    def scheduled(self, event: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> tuple[_Point, Inputs]:
+    def scheduled(self, event: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Inputs]:
         events, moved = self.twin.events, self.twin.moved
         assert events is not None
 
@@ -224,9 +204,9 @@ class Explicit:
             entering,
             tuple(line.at(elapsed) for line in point.moved),
         )
-        return _Point(y, lines), after
+        return Point(y, lines), after
 
-    def happened(self, jump: Jump, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
+    def happened(self, jump: Jump, t: Scalar, point: Point, inputs: Inputs) -> Point:
         elapsed = self.cast(t - inputs.since)
         u, slopes, time, p = inputs.line.at(elapsed), inputs.line.slopes, self.cast(t), self.twin.parameters
         x, along = self.augmented.split(point.y)
@@ -241,12 +221,52 @@ class Explicit:
         return point._replace(y=tuple(rows))
 
 
+class Explicit(SideBySide):
+    """One twin's states and sensitivities under Tsit5."""
+
+    order = ORDER
+    underestimate = UNDERESTIMATE
+
+    def empty_memo(self, point: Point) -> Values:
+        return tuple(jnp.zeros_like(v) for v in point.y)
+
+    def begin(self, t: Scalar, point: Point, inputs: Inputs) -> Values:
+        """The rates."""
+        return self.flow(t, point.y, point.moved, inputs)
+
+    def first_step(self, t: Scalar, point: Point, memo: Values, inputs: Inputs, stop: Scalar, h: Scalar) -> Scalar:
+        return self.guess(t, point, memo, inputs, stop, h)
+
+    def attempt(self, span: Span, point: Point, memo: Values, inputs: Inputs, switches: Switches) -> Step:
+        seen = [switches]
+        system, p = self.augmented.system, self.twin.parameters
+
+        def rates(fraction: float, y: Values) -> Values:
+            time = span.at(fraction)
+            if not self.fixed:
+                seen.append(system.switches(self.cast(time), p, y[: self.n], inputs.at(time)))
+            return self.flow(time, y, point.moved, inputs)
+
+        h = self.cast(span.taken)
+        y, error, stages = tsit5_step(rates, h, point.y, memo)
+        square = self.square(error, point.y, y)
+        return Step(square, y[: self.n], stages[-1], seen, jnp.array(True), _Inner(y, stages, h))
+
+    def at(self, step: Step, point: Point, theta: Scalar) -> Values:
+        inner: _Inner = step.inner
+        return tsit5_dense(theta, inner.h, point.y, inner.stages)
+
+    def inside(self, step: Step, point: Point, theta: Scalar) -> Values:
+        inner: _Inner = step.inner
+        return tsit5_dense(theta, inner.h, point.y[: self.n], [stage[: self.n] for stage in inner.stages])
+
+
 def write_row(tables: tuple[Array, ...], index: Int[Array, ""], values: Values) -> tuple[Array, ...]:
     """Write one entry into each of several tables."""
     return tuple(write(table, index, v) for table, v in zip(tables, values, strict=True))
 
 
-def first_step(flow: Any, norm2: Any, t: Scalar, y: Values, k1: Values, span: Scalar) -> Scalar:
+def first_step(flow: Any, norm2: Any, t: Scalar, y: Values, k1: Values, span: Scalar, order: int = ORDER) -> Scalar:
     """A step to try, in float64: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4.
 
     Args:
@@ -256,6 +276,7 @@ def first_step(flow: Any, norm2: Any, t: Scalar, y: Values, k1: Values, span: Sc
         y: what moves.
         k1: its rates there.
         span: no step is longer; taken where the rates vanish.
+        order: of the error's estimate, in the size of the step.
     """
     d0, d1 = jnp.sqrt(norm2(y)), jnp.sqrt(norm2(k1))
     small = (d0 < 1e-5) | (d1 < 1e-5)
@@ -265,7 +286,7 @@ def first_step(flow: Any, norm2: Any, t: Scalar, y: Values, k1: Values, span: Sc
     k = flow(t + lax.convert_element_type(first, np.float64), ahead)
     d2 = jnp.sqrt(norm2(tuple(b - a for a, b in zip(k1, k, strict=True)))) / first
     steepest = jnp.maximum(d1, d2)
-    guess = jnp.exp(jnp.log(steepest * 100.0) * (-1.0 / ORDER))
+    guess = jnp.exp(jnp.log(steepest * 100.0) * (-1.0 / order))
     guess = jnp.where(steepest <= 1e-15, span, jnp.where(small, guess, jnp.minimum(100.0 * first, guess)))
     # the trial was too long to be computed: start far below it; but NaN and infinite rates are for good
     guess = jnp.where(d2 < jnp.inf, guess, 1e-3 * first)
