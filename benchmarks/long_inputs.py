@@ -14,7 +14,7 @@ from jaxtyping import Float
 from benchmarks.cases import LongInputs
 from benchmarks.measure import measure, peak_memory
 from benchmarks.outcome import Column, Outcome, Say, Table, Target
-from vht.model import Organ, Scalar, Vars, param, port, state
+from vht.model import Organ, Scalar, Vars, initial_state, param, port, state, with_parameters
 from vht.organs.glucose import MinimalGlucose
 from vht.solve import Schedule, Signal, Tsit5, simulate
 
@@ -109,9 +109,9 @@ _PROGRAMS: list[float] = []
 
 
 def _listen() -> None:
-    def compiled(event: str, seconds: float, **_: Any) -> None:
+    def compiled(event: str, duration_secs: float, **_: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
-            _PROGRAMS.append(seconds)
+            _PROGRAMS.append(duration_secs)
 
     if not _PROGRAMS:
         jax.monitoring.register_event_duration_secs_listener(compiled)
@@ -168,7 +168,7 @@ def _lanes(case: LongInputs, say: Say, what: Any, twins: int, samples: int, shar
         signal = Signal(time_[0, :n], value[0, :n]) if shared else Signal(time_[:, :n], value[:, :n])
         return simulate(
             model,
-            [time_[0, n - 1]],
+            time_[0, n - 1 : n],
             twins={free: own},
             schedule=Schedule(signals={into: signal}),
             observe=[observed],
@@ -214,8 +214,6 @@ def _diffrax(case: LongInputs, what: Any, twins: int, samples: int) -> dict[str,
     own = float(getattr(model, free)) * np.linspace(0.7, 1.3, twins)
 
     def one(time_: Any, value: Any, own: Any) -> tuple[Any, Any]:
-        from vht.model import with_parameters
-
         mine = with_parameters(model, {free: own})
         control = diffrax.LinearInterpolation(time_, value)
 
@@ -225,7 +223,7 @@ def _diffrax(case: LongInputs, what: Any, twins: int, samples: int) -> dict[str,
         controller = diffrax.ClipStepSizeController(
             diffrax.PIDController(rtol=case.tolerance, atol=case.tolerance), jump_ts=time_
         )
-        begin = jax.tree.map(lambda v: jax.numpy.asarray(v, np.float64), mine.initial())
+        begin = jax.tree.map(lambda v: jax.numpy.asarray(v, np.float64), initial_state(mine))
         solution = diffrax.diffeqsolve(
             *(diffrax.ODETerm(rates), diffrax.Tsit5(), time_[0], time_[-1], None, begin),
             saveat=diffrax.SaveAt(t1=True),

@@ -65,6 +65,9 @@ class Doses(eqx.Module):
 class Signal(eqx.Module):
     """Measured values that an input port follows; the first and the last value are held before and after.
 
+    Steps land on every value: a solve takes at least one for each, which `max_steps` of the method must allow. Lengths are
+    filled up to a few ones, so that few are compiled for.
+
     Attributes:
         time: of each value, ``[values]`` or ``[twins, values]``; +inf fills up short rows.
         value: in the port's unit, same shape.
