@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from vht.calibrate import Calibration, LevenbergMarquardt, Problem
     from vht.cohort import load_study
     from vht.model import Organ, Twins
-    from vht.solve import Doses, Rodas5P, Schedule, Signal, Status, Trajectory, Tsit5, simulate
+    from vht.solve import Doses, Rodas5P, RushLarsen, Schedule, Signal, Status, Trajectory, Tsit5, simulate
 
 __version__ = "0.1.0"
 
@@ -19,6 +19,7 @@ _HOME = {
     "Organ": "vht.model",
     "Problem": "vht.calibrate",
     "Rodas5P": "vht.solve",
+    "RushLarsen": "vht.solve",
     "Schedule": "vht.solve",
     "Signal": "vht.solve",
     "Status": "vht.solve",
@@ -36,6 +37,7 @@ __all__ = [
     "Organ",
     "Problem",
     "Rodas5P",
+    "RushLarsen",
     "Schedule",
     "Signal",
     "Status",

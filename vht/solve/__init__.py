@@ -1,7 +1,7 @@
 """Solve a model for a cohort: steps, schedules, sensitivities and a status per twin."""
 
 from vht.solve.fixed_point import FixedPoint, FixedPointSettings, FixedPointStatus
-from vht.solve.methods import Diffrax, Method, Rodas5P, Tsit5
+from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.periodic import periodic_state
 from vht.solve.schedule import Doses, Schedule, Signal
 from vht.solve.simulate import simulate, simulate_with_jacobian
@@ -18,6 +18,7 @@ __all__ = [
     "Label",
     "Method",
     "Rodas5P",
+    "RushLarsen",
     "Schedule",
     "Settings",
     "Signal",

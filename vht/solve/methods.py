@@ -47,11 +47,7 @@ class Tsit5:
 
     def __post_init__(self) -> None:
         _check_common(self)
-        _check_steps(self, ("step", "first_step", "max_step"))
-        for name in ("first_step", "max_step"):
-            value = getattr(self, name)
-            if value is not None and self.step is not None:
-                raise ValueError(f"`{name}` belongs to adaptive steps, but got a fixed `step` as well.")
+        _check_adaptive(self)
 
     def program(self) -> Tsit5:
         """The settings that need another program; to this package's own loop the others are numbers."""
@@ -98,6 +94,43 @@ class Rodas5P:
         return Rodas5P(dtype=self.dtype)
 
 
+@dataclasses.dataclass(frozen=True)
+class RushLarsen:
+    """Exponential steps for models with gates (`vht.model.gate`), as in equations of excitable cells.
+
+    Gates are stepped by the solution of their own linear equation, so that fast ones do not bound the step; all other
+    states explicitly.
+
+    Attributes:
+        rtol: relative tolerance of one step.
+        atol: absolute tolerance of one step, in each state's unit.
+        max_steps: steps (tried, not only accepted) after which a twin ends as ``max_steps``.
+        step: if given, take steps of this size (shorter ones to land on events and on the end) without error test.
+        first_step: if given, the first step is no larger; it is estimated otherwise.
+        max_step: if given, no step is larger.
+        dtype: what the states are computed in, as in `Tsit5`.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    rtol: float = 1e-4
+    atol: float = 1e-8
+    max_steps: int = 1_000_000
+    step: float | None = None
+    first_step: float | None = None
+    max_step: float | None = None
+    dtype: Precision = "float64"
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        _check_adaptive(self)
+
+    def program(self) -> RushLarsen:
+        """The settings that need another program; to this package's own loop the others are numbers."""
+        return RushLarsen(step=None if self.step is None else 1.0, dtype=self.dtype)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diffrax:
     """A solver of diffrax; runs on the `xla` backend only.
@@ -134,17 +167,25 @@ class Diffrax:
         return hash(self._key)
 
 
-Method = Tsit5 | Rodas5P | Diffrax
+Method = Tsit5 | Rodas5P | RushLarsen | Diffrax
 
 
-def _check_steps(method: Tsit5 | Rodas5P, names: tuple[str, ...]) -> None:
+def _check_adaptive(method: Tsit5 | RushLarsen) -> None:
+    _check_steps(method, ("step", "first_step", "max_step"))
+    for name in ("first_step", "max_step"):
+        value = getattr(method, name)
+        if value is not None and method.step is not None:
+            raise ValueError(f"`{name}` belongs to adaptive steps, but got a fixed `step` as well.")
+
+
+def _check_steps(method: Tsit5 | Rodas5P | RushLarsen, names: tuple[str, ...]) -> None:
     for name in names:
         value = getattr(method, name)
         if value is not None and not (0.0 < value < math.inf):
             raise ValueError(f"`{name}` must be a positive number, but got {value}.")
 
 
-def _check_common(method: Tsit5 | Rodas5P | Diffrax) -> None:
+def _check_common(method: Method) -> None:
     for name in ("rtol", "atol"):
         value = getattr(method, name)
         if not (0.0 <= value < math.inf):

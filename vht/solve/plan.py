@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, Int
 
 from vht.solve.directions import Directions
 from vht.solve.explicit import Explicit
+from vht.solve.exponential import Exponential
 from vht.solve.loop import Loop
-from vht.solve.methods import Diffrax, Rodas5P, Tsit5
+from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen
 from vht.solve.schedule import Events, Schedule, merge, start_of, unless_late
 from vht.solve.sensitivity import Augmented, Direction, EventTangents, Kind, Seed, event_tangents, seed_of
 from vht.solve.status import Status
@@ -122,7 +123,7 @@ class Plan:
     observed: tuple[str, ...]
     lags: tuple[tuple[str, str], ...]
     twins: int
-    method: Tsit5 | Rodas5P | Diffrax
+    method: Method
     backend: str
     ordered: tuple[str, ...] = ()
 
@@ -447,7 +448,8 @@ def _run(plan: Plan, given: Given, group: Sequence[Direction | None], time_rates
         solved = batch(loop, plan.backend, axes)(twin)
         return solved._replace(tangents=_by_direction(solved.tangents, len(group)))
     fixed = plan.method.step is not None
-    loop = Loop(augmented, functools.partial(Explicit, fixed=fixed, time_rates=time_rates), fixed)
+    propagator = Exponential if isinstance(plan.method, RushLarsen) else Explicit
+    loop = Loop(augmented, functools.partial(propagator, fixed=fixed, time_rates=time_rates), fixed)
     return batch(loop, plan.backend, axes)(twin)
 
 

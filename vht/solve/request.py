@@ -15,7 +15,8 @@ from jaxtyping import ArrayLike, Shaped
 
 from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
-from vht.solve.methods import Diffrax, Method, Rodas5P, Tsit5
+from vht.solve.exponential import gating_states
+from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.plan import Given, Plan, Results
 from vht.solve.schedule import Doses, Schedule, Signal, listed
 from vht.solve.sensitivity import Direction
@@ -84,7 +85,7 @@ class Request:
             raise ValueError("`observe` must name at least one state or output, but got none.")
 
         own = {name: functools.reduce(getattr, name.split("."), model) for name in system.parameters}
-        fixed = method.step if isinstance(method, Tsit5) else None
+        fixed = method.step if isinstance(method, Tsit5 | RushLarsen) else None
         ours = not isinstance(method, Diffrax)
         step = (method.first_step if fixed is None else fixed) if ours else None
         longest = method.max_step if ours else None
@@ -210,7 +211,10 @@ def _check_kinds(model: Any, twins: Any, initial: Any, schedule: Any, observe: A
     if isinstance(observe, str):
         raise TypeError(f'`observe` must be a list of names, but got a text: write `observe=["{observe}"]`.')
     if not isinstance(method, Method):
-        raise TypeError(f"`method` must be a `Tsit5(...)`, `Rodas5P(...)` or `Diffrax(...)`, but got {method!r:.100}.")
+        raise TypeError(
+            "`method` must be a `Tsit5(...)`, `Rodas5P(...)`, `RushLarsen(...)` or `Diffrax(...)`, but got "
+            f"{method!r:.100}."
+        )
 
 
 def _check_method(system: System, method: Method) -> None:
@@ -226,6 +230,11 @@ def _check_method(system: System, method: Method) -> None:
         raise ModelError(
             f"`{name}` has events of the state (`{system.events[0][0]}`), which only this package's own loop looks for: give "
             "`method=Tsit5(...)` or `Rodas5P(...)`."
+        )
+    if isinstance(method, RushLarsen) and not gating_states(system):
+        raise ModelError(
+            f"`RushLarsen` needs gates, but `{name}` has none: write the rates of its gating states with "
+            "`vht.model.gate`, or give `method=Tsit5(...)`, or `Rodas5P(...)` if it is stiff."
         )
 
 

@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from vht.solve.loop import FLOOR_ULPS
-from vht.solve.methods import Diffrax, Rodas5P, Tsit5
+from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
 from vht.solve.system import Scalar, Values
@@ -40,7 +40,7 @@ class _State(NamedTuple):
     rejected: Int[Array, ""]
 
 
-def solve_twin(augmented: Augmented, method: Tsit5 | Rodas5P | Diffrax, time_rates: bool, twin: Twin) -> Solved:
+def solve_twin(augmented: Augmented, method: Method, time_rates: bool, twin: Twin) -> Solved:
     """Solve one twin with diffrax.
 
     Args:
@@ -48,7 +48,14 @@ def solve_twin(augmented: Augmented, method: Tsit5 | Rodas5P | Diffrax, time_rat
         method: `Tsit5` runs diffrax's own Tsit5, `Rodas5P` its Kvaerno5.
         time_rates: also give the derivatives with respect to the times of the saves.
         twin: its numbers.
+
+    Raises:
+        ValueError: diffrax has no counterpart of the method.
     """
+    if isinstance(method, RushLarsen):
+        raise ValueError(
+            "`RushLarsen` runs on the `lanes` backend only: give `method=Rodas5P(...)` for the `xla` backend."
+        )
     return _Segments(augmented, method, time_rates, twin).run()
 
 
