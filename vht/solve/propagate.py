@@ -1,6 +1,7 @@
 """What the loop asks of a method: how it holds a twin's states and sensitivities, and moves them over one step.
 
-Three methods answer: `explicit.Explicit`, `exponential.Exponential` and `stiff.Stiff`. What they hold is theirs (a *point*); the loop only hands it back.
+Three methods answer: `explicit.Explicit`, `exponential.Exponential` and `stiff.Stiff`. What they hold is theirs (a *point*);
+the loop only hands it back.
 """
 
 from __future__ import annotations
