@@ -212,8 +212,35 @@ class LongInputs:
     diffrax: int = 64
 
 
-Case = Circulation | Jacobian | Calibration | Impossible | FirstResult | Stiff | LongInputs
-Name = Literal["circulation", "jacobian", "calibration", "impossible", "first-result", "stiff", "long-inputs"]
+@dataclass(frozen=True)
+class Periodic:
+    """Periodic states of the circulation, by Newton's method and by pacing.
+
+    Attributes:
+        twins: of the cohort.
+        tolerance: of the periodic state, and of its simulations.
+        most_beats: after which pacing gives up.
+        seed: of the cohort.
+        repeats: of Newton's search, of which the median counts.
+        free: parameters.
+        gradient_twins: twins whose derivatives are compared.
+        beats: paced for the derivatives compared with.
+        rtols: of the derivatives.
+    """
+
+    twins: int = 4096
+    tolerance: float = 1e-8
+    most_beats: int = 400
+    seed: int = 0
+    repeats: int = 3
+    free: tuple[str, ...] = FREE
+    gradient_twins: int = 64
+    beats: int = 200
+    rtols: tuple[float, ...] = (1e-4, 1e-6, 1e-8)
+
+
+Case = Circulation | Jacobian | Calibration | Impossible | FirstResult | Stiff | LongInputs | Periodic
+Name = Literal["circulation", "jacobian", "calibration", "impossible", "first-result", "stiff", "long-inputs", "periodic"]
 
 FULL: dict[Name, Case] = {
     "circulation": Circulation(),
@@ -223,6 +250,7 @@ FULL: dict[Name, Case] = {
     "first-result": FirstResult(),
     "stiff": Stiff(),
     "long-inputs": LongInputs(),
+    "periodic": Periodic(),
 }
 QUICK: dict[Name, Case] = {
     "circulation": Circulation(
@@ -260,4 +288,5 @@ QUICK: dict[Name, Case] = {
         free=(0, 1),
     ),
     "long-inputs": LongInputs(week_twins=32, line_twins=16, line=5000, repeats=1, diffrax=4),
+    "periodic": Periodic(twins=64, gradient_twins=4, rtols=(1e-6,), repeats=1),
 }

@@ -7,7 +7,20 @@ if TYPE_CHECKING:
     from vht.calibrate import Calibration, LevenbergMarquardt, Problem
     from vht.cohort import load_study
     from vht.model import Organ, Twins
-    from vht.solve import Doses, Rodas5P, RushLarsen, Schedule, Signal, Status, Trajectory, Tsit5, simulate
+    from vht.solve import (
+        Doses,
+        FixedPoint,
+        Rodas5P,
+        RushLarsen,
+        Schedule,
+        Signal,
+        Status,
+        Trajectory,
+        Tsit5,
+        periodic_state,
+        simulate,
+        steady_state,
+    )
 
 __version__ = "0.1.0"
 
@@ -15,6 +28,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Calibration": "vht.calibrate",
     "Doses": "vht.solve",
+    "FixedPoint": "vht.solve",
     "LevenbergMarquardt": "vht.calibrate",
     "Organ": "vht.model",
     "Problem": "vht.calibrate",
@@ -27,12 +41,15 @@ _HOME = {
     "Tsit5": "vht.solve",
     "Twins": "vht.model",
     "load_study": "vht.cohort",
+    "periodic_state": "vht.solve",
     "simulate": "vht.solve",
+    "steady_state": "vht.solve",
 }
 
 __all__ = [
     "Calibration",
     "Doses",
+    "FixedPoint",
     "LevenbergMarquardt",
     "Organ",
     "Problem",
@@ -46,7 +63,9 @@ __all__ = [
     "Twins",
     "__version__",
     "load_study",
+    "periodic_state",
     "simulate",
+    "steady_state",
 ]
 
 

@@ -6,6 +6,7 @@ from vht.solve.periodic import periodic_state
 from vht.solve.schedule import Doses, Schedule, Signal
 from vht.solve.simulate import simulate, simulate_with_jacobian
 from vht.solve.status import Status
+from vht.solve.steady import steady_state
 from vht.solve.trajectory import Failure, Label, Settings, Trajectory
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "periodic_state",
     "simulate",
     "simulate_with_jacobian",
+    "steady_state",
 ]

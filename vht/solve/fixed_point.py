@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,9 +15,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vht.model import Organ, conserved, outputs, states, with_parameters
 from vht.solve.methods import Method
-from vht.solve.plan import Given, Plan
+from vht.solve.plan import Given, Plan, solve
 from vht.solve.request import Request
-from vht.solve.schedule import Events
+from vht.solve.sensitivity import Direction
 from vht.solve.status import Status
 from vht.solve.system import Named, System, Values
 from vht.solve.trajectory import Failure, Label, Numbers
@@ -208,7 +208,7 @@ def checked_tolerance(tolerance: float | None, method: Method) -> float:
         ValueError: it is no positive number.
     """
     if tolerance is None:
-        return 10.0 * method.rtol if method.rtol > 0.0 else 1e-8
+        return method.rtol if method.rtol > 0.0 else 1e-8
     if not (isinstance(tolerance, int | float) and 0.0 < tolerance < np.inf):
         raise ValueError(f"`tolerance` must be a positive number, but got {tolerance!r}.")
     return float(tolerance)
@@ -270,13 +270,68 @@ def amount_slopes(
 
 
 def observed_at(
-    plan: Plan, given: Given, x: Float[Array, "twins states"], observed: tuple[str, ...], inputs: Events | None
+    system: System,
+    observed: tuple[str, ...],
+    time: Float[Array, " twins"],
+    p: Parameters,
+    x: Float[Array, "twins states"],
+    u: Parameters,
+    ok: Bool[Array, " twins"],
 ) -> dict[str, Float[Array, " twins"]]:
-    """States and outputs at the start, before events at that very time; `inputs` holds one row for each twin."""
-    u = {} if inputs is None else dict(inputs.start_values)
-    time, p = spread(plan, given.start), parameters_of(plan, given)
+    """States and outputs, NaN for a twin that is not ok."""
+    # a twin without numbers takes another's place, or its NaN would enter the derivatives of what all twins share
+    twins = ok.shape[0]
+    rows = jnp.where(ok, jnp.arange(twins), jnp.argmax(ok) if twins else 0)
+    time, p, x, u = jax.tree.map(lambda column: column[rows], (time, dict(p), x, dict(u)))
     columns = tuple(x[:, i] for i in range(x.shape[1]))
-    return dict(zip(observed, jax.vmap(plan.system.observer(observed))(time, p, columns, u), strict=True))
+    values = jax.vmap(system.observer(observed))(time, p, columns, u)
+    return {name: jnp.where(ok, value, jnp.nan) for name, value in zip(observed, values, strict=True)}
+
+
+class Simulated(NamedTuple):
+    """The states at some times.
+
+    Attributes:
+        values: of the states.
+        jacobian: of those at the last time with respect to the first; no columns if not asked for.
+        status: `Status` codes.
+        steps: tried.
+    """
+
+    values: Float[Array, "twins times states"]
+    jacobian: Float[Array, "twins states _"]
+    status: Int[Array, " twins"]
+    steps: Int[Array, " twins"]
+
+
+def simulated(
+    plan: Plan,
+    given: Given,
+    x: Float[Array, "twins states"],
+    times: Float[Array, "twins times"],
+    chosen: Bool[Array, " twins"],
+    jacobian: bool = False,
+) -> Simulated:
+    """Simulate the twins chosen from given states; the others take no time.
+
+    Those chosen are put next to each other, so that no vector register of theirs waits for others.
+    """
+    order = jnp.argsort(~chosen, stable=True)
+    back = jnp.argsort(order)
+    names = plan.system.states
+    times = jnp.where(chosen[:, None], times, jnp.inf)
+    placed = given._replace(times=times, initial={name: x[:, i] for i, name in enumerate(names)})
+    placed = jax.tree.map(lambda leaf, rank: leaf[order] if leaf.ndim > rank else leaf, placed, placed.ranks())
+    directions = tuple(Direction("initial", name) for name in names) if jacobian else ()
+    results, columns = solve(plan, placed, directions)
+    found = [jnp.stack([column[name][:, -1] for name in names], axis=-1) for column in columns.columns]
+    slopes = jnp.stack(found, axis=-1).astype(np.float64)[back] if found else jnp.zeros((plan.twins, len(names), 0))
+    return Simulated(
+        values=jnp.stack([results.values[name] for name in names], axis=-1).astype(np.float64)[back],
+        jacobian=slopes,
+        status=results.status[back],
+        steps=jnp.where(chosen, results.steps[back], 0),
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- linear algebra
@@ -340,3 +395,8 @@ def solve_each(
 ) -> Float[Array, "twins rows"]:
     """Each twin's linear system."""
     return jnp.linalg.solve(matrices, right[:, :, None])[:, :, 0]
+
+
+def unmoved(leaf: Array) -> Any:
+    """The tangent of what no derivative changes."""
+    return jnp.zeros_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else np.zeros(leaf.shape, jax.dtypes.float0)
