@@ -47,7 +47,7 @@ def _doses(*tables: Any) -> Schedule:
         ({"initial": {"x": None}}, ValueError, "`initial.x` must be numbers, .* but got None"),
         ({"schedule": {"drip": 1.0}}, TypeError, "`schedule` must be a `Schedule`, but got dict"),
         ({"observe": "x"}, TypeError, r'`observe` must be a list of names, but got a text: write `observe=\["x"\]`'),
-        ({"method": Tsit5}, TypeError, r"`method` must be a `Tsit5\(...\)` or `Diffrax\(...\)`"),
+        ({"method": Tsit5}, TypeError, r"`method` must be a `Tsit5\(...\)`"),
         ({"slice_size": 0}, ValueError, "`slice_size` must be at least 1, but got 0"),
     ],
 )

@@ -84,7 +84,8 @@ class Stiff:
 
     def each(self, body: Body, carry: Any) -> Any:
         """Run a piece of code for every direction, one after another."""
-        return lax.fori_loop(np.int32(0), np.int32(self.m), body, carry)
+        # their number comes from the data: where LLVM knows it to be 8 it takes the loop for a checksum, and thinks for hours
+        return lax.fori_loop(np.int32(0), length(self.twin.sizes), body, carry)
 
     # ------------------------------------------------------------------------------------------------------ points
 
