@@ -47,10 +47,11 @@ class Junction(Organ):
 
 def pressure(x, a):
     """The root of ``a z^3 + z - x``, by Newton's method from above."""
-    z = jnp.maximum(x, 0.0)
-    for _ in range(40):
-        z = z - (a * z**3 + z - x) / (3.0 * a * z * z + 1.0)
-    return z
+
+    def turn(_, z):
+        return z - (a * z**3 + z - x) / (3.0 * a * z * z + 1.0)
+
+    return jax.lax.fori_loop(0, 40, turn, jnp.maximum(x, 0.0))
 
 
 def junction(t, given):
@@ -63,10 +64,11 @@ def junction(t, given):
     def later(x, elapsed):
         z = pressure(x, a)
         level = 1.5 * a * z * z + jnp.log(z) - k * elapsed
-        w = jnp.maximum(level, 0.0)
-        for _ in range(40):
-            w = w - (1.5 * a * jnp.exp(2.0 * w) + w - level) / (3.0 * a * jnp.exp(2.0 * w) + 1.0)
-        z = jnp.exp(w)
+
+        def turn(_, w):
+            return w - (1.5 * a * jnp.exp(2.0 * w) + w - level) / (3.0 * a * jnp.exp(2.0 * w) + 1.0)
+
+        z = jnp.exp(jax.lax.fori_loop(0, 40, turn, jnp.maximum(level, 0.0)))
         return a * z**3 + z
 
     given_at = when + lag
@@ -98,7 +100,7 @@ def test_a_junction_with_a_dose_and_all_its_derivatives():
     given = (*given[0], given[1])
     found, jacobian = with_jacobian(solved, given)
     np.testing.assert_allclose(found, exact(given), rtol=1e-8)
-    expected = jax.jacfwd(exact)(given)
+    expected = jax.jit(jax.jacfwd(exact))(given)
     assert_all_close(jacobian, expected, rtol=2e-7, atol=1e-8)
     weight = jnp.arange(12.0).reshape(4, 3)
     gradient = jax.jit(jax.grad(lambda given: jnp.sum(weight * solved(given))))(given)
@@ -178,8 +180,7 @@ class Behind(Organ):
         return self.State(x=x.z / self.tau, z=u.u - x.x - x.z)
 
 
-@pytest.mark.parametrize("interpolation", ["linear", "hold"])
-def test_an_algebraic_variable_that_sees_an_input(interpolation):
+def test_an_algebraic_variable_that_sees_an_input():
     def solved(given):
         tau, schedule, times = given
         found = simulate(Behind(tau=tau), times, schedule=schedule, method=TIGHT, backend="lanes")
@@ -188,12 +189,10 @@ def test_an_algebraic_variable_that_sees_an_input(interpolation):
     def exact(given):
         tau, schedule, times = given
         knots, values = schedule.signals["u"].time, schedule.signals["u"].value
-        x = filtered(times, tau, knots, values, interpolation)
-        here = jnp.clip(jnp.searchsorted(knots, times, side="right") - 1, 0, 4)
-        level = jnp.interp(times, knots, values) if interpolation == "linear" else values[here]
-        return x, level - x
+        x = filtered(times, tau, knots, values, "linear")
+        return x, jnp.interp(times, knots, values) - x
 
-    given = (jnp.asarray(2.0), filter_schedule(interpolation), jnp.array([0.1, 0.2, 1.0, 4.9, 6.0, 9.0]))
+    given = (jnp.asarray(2.0), filter_schedule("linear"), jnp.array([0.1, 0.2, 1.0, 4.9, 6.0, 9.0]))
     found, jacobian = with_jacobian(solved, given)
     assert_all_close(found, exact(given), rtol=1e-8)
     assert_all_close(jacobian, jax.jacfwd(exact)(given), rtol=1e-7, atol=1e-7)
@@ -232,7 +231,7 @@ def test_a_bolus_by_way_of_an_algebraic_variable():
     given = tuple(jnp.asarray(v) for v in (0.5, 0.7, 1.0, 6.0))
     found, jacobian = with_jacobian(solved, given)
     np.testing.assert_allclose(found, exact(given), rtol=1e-8)
-    assert_all_close(jacobian, jax.jacfwd(exact)(given), rtol=1e-7)
+    assert_all_close(jacobian, jax.jit(jax.jacfwd(exact))(given), rtol=1e-7)
 
 
 class Robertson(Organ):

@@ -24,6 +24,7 @@ from systems import (
     oscillator,
     tide,
 )
+from vht_kernels import LoweringError
 
 from vht.model import Organ, Scalar, Vars, param, port, state
 from vht.solve import Doses, Rodas5P, Schedule, Signal, Status, simulate, simulate_with_jacobian
@@ -375,6 +376,14 @@ def test_float32_on_a_clock_in_float64(start):
     np.testing.assert_allclose(jacobian["x"], exact, atol=1e-3)
 
 
+def test_a_jacobian_takes_one_solve():
+    def solved(p):
+        found = simulate(Oscillator(w=p[0]), jnp.array([1.0]), initial={"x": p[1]}, method=Rodas5P(), backend="lanes")
+        return found.values["x"]
+
+    assert str(jax.make_jaxpr(jax.jacrev(solved))(jnp.array([2.0, 1.0]))).count("= lanes[") == 1
+
+
 # ------------------------------------------------------------------------------------------------------------ stiffness
 
 
@@ -487,3 +496,22 @@ def test_constants_and_rules_of_their_own_for_parameters():
     found, jacobian = simulate_with_jacobian(Tracked(), np.array([2.0]), free=["k"], method=TIGHT, backend="lanes")
     np.testing.assert_allclose(found.values["age"], 2.0, rtol=1e-12)
     np.testing.assert_allclose(jacobian["x"][0, 0, 0], -2.0 * decay(2.0, 0.5), rtol=1e-7)
+
+
+class Stacked(Organ):
+    """An array in the rates, which lanes cannot hold."""
+
+    k: Scalar = param(0.5, "1/s", "rate of decay")
+    time = "s"
+
+    class State(Vars):
+        x: Scalar = state(1.0, "1", "what decays")
+
+    def rates(self, t, x, u):
+        return self.State(x=-self.k * jnp.stack([0.25 * x.x, 0.75 * x.x]).sum())
+
+
+def test_what_lanes_cannot_compile_is_told_as_such():
+    # so that `auto` can go on with the other backend
+    with pytest.raises(LoweringError, match="lanes cannot compile `stack`"):
+        simulate(Stacked(), np.array([1.0]), method=Rodas5P(), backend="lanes")
