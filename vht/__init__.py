@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from vht.cohort import load_study
     from vht.model import Organ, Twins
     from vht.solve import (
+        Auto,
         Doses,
         FixedPoint,
         Rodas5P,
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 # Loaded when first used, so that `import vht` (and `vht --help`) costs nothing.
 _HOME = {
+    "Auto": "vht.solve",
     "Calibration": "vht.calibrate",
     "Doses": "vht.solve",
     "FixedPoint": "vht.solve",
@@ -47,6 +49,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Auto",
     "Calibration",
     "Doses",
     "FixedPoint",

@@ -16,7 +16,7 @@ from vht.calibrate.noise import Additive, Combined, Noise, Proportional
 from vht.calibrate.transforms import Identity, Log, Logit, Transform
 from vht.errors import DataError, ModelError, nearest
 from vht.model import Organ, Prior, Twins, Uniform, Variable, initial_state, outputs, parameters, states
-from vht.solve import Schedule, Tsit5
+from vht.solve import Auto, Method, Schedule, Tsit5, choose_method
 
 INITIAL = "initial."
 
@@ -165,6 +165,25 @@ class Problem:
             if INITIAL + name in self.free:
                 raise ModelError(f"The initial value of `{name}` cannot be both given in `initial` and free.")
         _ = self.layout, self.transforms, self.starts
+
+    @cached_property
+    def solver(self) -> Method:
+        """The method that solves: what `Auto` chooses at the starts, if that is the method given."""
+        if not isinstance(self.method, Auto):
+            return self.method
+        columns, initial = dict(self.columns), dict(self.initial or {})
+        for name, values in zip(self.names, self.starts.T, strict=True):
+            place = initial if name.startswith(INITIAL) else columns
+            place[name.removeprefix(INITIAL)] = values
+        return choose_method(
+            self.model,
+            self.layout.times,
+            twins=columns,
+            initial=initial,
+            start=self.start,
+            schedule=self.schedule,
+            method=self.method,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def _chunk(
         # a schedule's arrays have one axis more when they differ from twin to twin
         schedule=jax.tree.map(lambda leaf: np.asarray(leaf)[twin] if np.ndim(leaf) == 2 else leaf, problem.schedule),
         observe=list(dict.fromkeys(observed)),
-        method=problem.method,
+        method=problem.solver,
         backend=backend,  # type: ignore[arg-type]
     )
     values = np.stack([np.asarray(trajectory.values[name])[:count] for name in observed])

@@ -120,6 +120,7 @@ class TablesSection(_Section):
 class SolverSection(_Section):
     """``[solver]``."""
 
+    method: Literal["auto", "tsit5", "rodas5p", "rush_larsen"] = "tsit5"
     rtol: NotNegative | None = None
     atol: NotNegative | None = None
     max_steps: Count | None = None

@@ -147,7 +147,7 @@ def write_calibration(folder: pathlib.Path, study: Study, calibration: Calibrati
     write_table(folder / "fitted", fitted_table(study, calibration))
     if curves is not None:
         write_dataset(folder / "curves.zarr", curve_dataset(study, calibration, curves))
-    write_settings(folder, study, study.problem.method, seconds=calibration.seconds)
+    write_settings(folder, study, study.problem.solver, seconds=calibration.seconds)
 
 
 def write_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory, seconds: float) -> None:

@@ -121,9 +121,18 @@ class Study:
         """The tables with all measurements, those before `since` too."""
         return self.data if not self.since else dataclasses.replace(self, since={}).data
 
-    def method(self, default: Tsit5) -> Tsit5:
-        """The solver's settings: the file's, else the default's."""
-        return dataclasses.replace(default, **self.solver)
+    def method(self, default: Tsit5) -> Method:
+        """The solver's settings: the file's, else the default's tolerances (a method of order 2 has its own)."""
+        from vht.solve import Auto, Rodas5P, RushLarsen
+
+        settings = dict(self.solver)
+        name = settings.pop("method", "tsit5")
+        if name == "tsit5":
+            return dataclasses.replace(default, **settings)
+        if name == "rush_larsen":
+            return RushLarsen(**settings)
+        kind = {"auto": Auto, "rodas5p": Rodas5P}[name]
+        return kind(**{"rtol": default.rtol, "atol": default.atol, **settings})
 
     @cached_property
     def problem(self) -> Problem:

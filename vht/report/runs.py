@@ -175,6 +175,8 @@ def _simulation_document(study: Study, trajectory: Trajectory, seconds: float) -
         "study": study.title,
         "model": study.name,
         "seconds": seconds,
+        "method": type(trajectory.settings.method).__name__,
+        "chosen": trajectory.settings.note,
         "backend": trajectory.settings.backend,
         "twins": len(trajectory.status),
         "ok": int(trajectory.ok.sum()),

@@ -82,6 +82,9 @@ def simulation_table(title: str, trajectory: Trajectory, seconds: float) -> Tabl
         cells = [number(q) for q in np.quantile(values, [0.05, 0.5, 0.95])] if values.size else ["", "", ""]
         table.add_row(escaped(label.name), _unit(label.unit), escaped(label.meaning), *cells)
     table.caption = f"over all twins and saved times. {int(ok.sum()):,} of {ok.size:,} twins ok, {seconds:.2f} s"
+    if trajectory.settings.note:
+        chosen = type(trajectory.settings.method).__name__
+        table.caption += f"\nsolved with {chosen}: {trajectory.settings.note}"
     return table
 
 

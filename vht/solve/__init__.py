@@ -1,15 +1,16 @@
 """Solve a model for a cohort: steps, schedules, sensitivities and a status per twin."""
 
 from vht.solve.fixed_point import FixedPoint, FixedPointSettings, FixedPointStatus
-from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen, Tsit5
+from vht.solve.methods import Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.periodic import periodic_state
 from vht.solve.schedule import Doses, Schedule, Signal
-from vht.solve.simulate import simulate, simulate_with_jacobian
+from vht.solve.simulate import choose_method, simulate, simulate_with_jacobian
 from vht.solve.status import Status
 from vht.solve.steady import steady_state
 from vht.solve.trajectory import Failure, Label, Settings, Trajectory
 
 __all__ = [
+    "Auto",
     "Diffrax",
     "Doses",
     "Failure",
@@ -26,6 +27,7 @@ __all__ = [
     "Status",
     "Trajectory",
     "Tsit5",
+    "choose_method",
     "periodic_state",
     "simulate",
     "simulate_with_jacobian",

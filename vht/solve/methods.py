@@ -167,7 +167,38 @@ class Diffrax:
         return hash(self._key)
 
 
-Method = Tsit5 | Rodas5P | RushLarsen | Diffrax
+@dataclasses.dataclass(frozen=True)
+class Auto:
+    """`Tsit5` or `Rodas5P`, whichever costs less on this model: a few of the twins are solved with both first.
+
+    The trajectory's settings name the method that ran, and why. Inside a transformation of JAX the pilot takes the model's own
+    parameters, and times and schedule must be known.
+
+    Attributes:
+        rtol: as in `Tsit5`, and so are the others.
+        atol: absolute tolerance of one step.
+        max_steps: steps after which a twin ends as ``max_steps``.
+        first_step: if given, the first step is no larger.
+        max_step: if given, no step is larger.
+        dtype: what the states are computed in.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    max_steps: int = 100_000
+    first_step: float | None = None
+    max_step: float | None = None
+    dtype: Precision = "float64"
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        _check_steps(self, ("first_step", "max_step"))
+
+
+Method = Tsit5 | Rodas5P | RushLarsen | Auto | Diffrax
 
 
 def _check_adaptive(method: Tsit5 | RushLarsen) -> None:
@@ -178,7 +209,7 @@ def _check_adaptive(method: Tsit5 | RushLarsen) -> None:
             raise ValueError(f"`{name}` belongs to adaptive steps, but got a fixed `step` as well.")
 
 
-def _check_steps(method: Tsit5 | Rodas5P | RushLarsen, names: tuple[str, ...]) -> None:
+def _check_steps(method: Tsit5 | Rodas5P | RushLarsen | Auto, names: tuple[str, ...]) -> None:
     for name in names:
         value = getattr(method, name)
         if value is not None and not (0.0 < value < math.inf):

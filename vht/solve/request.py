@@ -35,6 +35,7 @@ class Request:
         plan: names and settings.
         given: numbers.
         method: the user's settings, numbers included.
+        note: why this method, if it was not the user who chose it.
         names: of the twins, if they have any.
     """
 
@@ -43,6 +44,7 @@ class Request:
     given: Given
     method: Method
     names: tuple[str, ...] | None
+    note: str = ""
 
     @classmethod
     def of(
@@ -84,7 +86,7 @@ class Request:
         if not observed:
             raise ValueError("`observe` must name at least one state or output, but got none.")
 
-        own = {name: functools.reduce(getattr, name.split("."), model) for name in system.parameters}
+        own = _own_parameters(model, system)
         fixed = method.step if isinstance(method, Tsit5 | RushLarsen) else None
         ours = not isinstance(method, Diffrax)
         step = (method.first_step if fixed is None else fixed) if ours else None
@@ -109,6 +111,17 @@ class Request:
         given = given._replace(schedule=tables)
         plan = Plan(system, observed, tuple(lags.items()), count, method, "auto", ordered)
         return cls(model, plan, given, method, None if names is None else tuple(map(str, names)))
+
+    @property
+    def own_parameters(self) -> dict[str, Any]:
+        """The parameters of the user's model, for twins that have no column of their own."""
+        return _own_parameters(self.model, self.plan.system)
+
+    def with_method(self, method: Method, note: str = "") -> Request:
+        """The same with another method of this package's own."""
+        plan = dataclasses.replace(self.plan, method=method)
+        given = self.given._replace(max_steps=np.int32(min(method.max_steps, np.iinfo(np.int32).max)))  # type: ignore[arg-type]
+        return dataclasses.replace(self, plan=plan, given=given, method=method, note=note)
 
     @functools.cached_property
     def traced(self) -> bool:
@@ -161,7 +174,7 @@ class Request:
             if name in results.values
         )
         unit = getattr(self.model, "time", "s")
-        settings = Settings(type(self.model).__name__, unit, self.method, backend, self.plan.system.states)
+        settings = Settings(type(self.model).__name__, unit, self.method, backend, self.plan.system.states, self.note)
         return Trajectory(
             times=self.given.times,
             values=dict(results.values),
@@ -184,6 +197,10 @@ def known(kind: str, name: str, names: Iterable[str], model: Organ) -> None:
     names = tuple(names)
     if name not in names:
         raise ModelError(f"`{type(model).__name__}` has no {kind} `{name}`.{nearest(name, names)}")
+
+
+def _own_parameters(model: Organ, system: System) -> dict[str, Any]:
+    return {name: functools.reduce(getattr, name.split("."), model) for name in system.parameters}
 
 
 def _concrete(leaf: Any) -> bool:
@@ -221,7 +238,7 @@ def _check_method(system: System, method: Method) -> None:
     """Refuse a method that cannot solve a model of this kind."""
     name = type(system.model).__name__
     algebraic = [state for state, is_one in zip(system.states, system.algebraic, strict=True) if is_one]
-    if algebraic and not isinstance(method, Rodas5P):
+    if algebraic and not isinstance(method, Rodas5P | Auto):
         raise ModelError(
             f"`{name}` has the algebraic variable `{algebraic[0]}`, which an implicit method must solve for: give "
             f"`method=Rodas5P(...)` instead of `{type(method).__name__}`."

@@ -16,7 +16,8 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 from vht_kernels import LoweringError
 
 from vht.model import Organ, Twins
-from vht.solve.methods import Diffrax, Method, Tsit5
+from vht.solve.auto import decided
+from vht.solve.methods import Auto, Diffrax, Method, Tsit5
 from vht.solve.padding import by_length
 from vht.solve.plan import Given, Plan, Results, solve, solve_cohort
 from vht.solve.request import Columns, Request
@@ -83,6 +84,7 @@ def simulate(
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request.check()
+    request = decide(request, backend)
     results, used = _run(by_length(_solve_values), request, backend, slice_size, progress)
     return request.trajectory(results, used)
 
@@ -133,9 +135,46 @@ def simulate_with_jacobian(
     directions = tuple(request.direction(name) for name in free)
     if not directions:
         raise ValueError("`free` must name at least one parameter or initial value, but got none.")
+    request = decide(request, backend)
     compute = by_length(functools.partial(_solve_columns, directions))
     (results, jacobian), used = _run(compute, request, backend, slice_size, progress)
     return request.trajectory(results, used), jacobian
+
+
+def choose_method(
+    model: Organ,
+    times: Shaped[ArrayLike, "... saves"],
+    *,
+    twins: Twins | Columns | None = None,
+    initial: Columns | None = None,
+    start: Shaped[ArrayLike, ...] = 0.0,
+    schedule: Schedule | None = None,
+    method: Auto = Auto(),
+) -> Method:
+    """What `Auto` chooses for a model: `Tsit5` or `Rodas5P`, with its settings.
+
+    Args:
+        model: see `simulate`, as for the other arguments.
+        times: see `simulate`.
+        twins: see `simulate`.
+        initial: see `simulate`.
+        start: see `simulate`.
+        schedule: see `simulate`.
+        method: the settings.
+
+    Raises:
+        ModelError: as `simulate`.
+        TypeError: as `simulate`.
+        ValueError: as `simulate`.
+    """
+    request = Request.of(model, times, twins, initial, start, schedule, None, method)
+    request.check()
+    return decide(request, "auto").method
+
+
+def decide(request: Request, backend: Backend) -> Request:
+    """The request with a method that can run in place of `Auto`."""
+    return decided(request, lambda pilot: _run(by_length(_solve_values), pilot, backend, None, None)[0])
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -40,6 +40,7 @@ class Settings:
         method: the method with its settings.
         backend: that ran, "lanes" or "xla".
         states: names of the model's states.
+        note: why this method ran, if `Auto` chose it.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Settings:
     method: Method
     backend: str
     states: tuple[str, ...] = ()
+    note: str = ""
 
 
 class Failure(NamedTuple):
@@ -139,5 +141,6 @@ class Trajectory(eqx.Module):
             "model": self.settings.model,
             "method": repr(self.settings.method),
             "backend": self.settings.backend,
+            **({"chosen": self.settings.note} if self.settings.note else {}),
         }
         return xarray.Dataset(data, coordinates, attributes)
