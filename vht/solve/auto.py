@@ -85,15 +85,16 @@ def decided(request: Request, pilot: Pilot) -> Request:
         second = pilot(few.with_method(dataclasses.replace(explicit, max_steps=max(1, budget))))
     against = _steps(second)
     fewer = float(np.median(against)) <= ratio * float(np.median(needed))
-    told = [
-        f"{np.median(n):g}" if np.isfinite(np.median(n)) else f"no end in {b}"
-        for n, b in ((needed, method.max_steps), (against, budget))
-    ]
     why = (
-        f"{len(needed)} pilot twin{'s' if len(needed) > 1 else ''}: {told[0]} steps with Rodas5P, {told[1]} with Tsit5, of which one costs "
-        f"{1.0 / ratio:.2g} times as much"
+        f"{len(needed)} pilot twin{'s' if len(needed) > 1 else ''}: {_told(needed, method.max_steps)} with Rodas5P, "
+        f"{_told(against, budget)} with Tsit5, of which one costs {1.0 / ratio:.2g} times as much"
     )
     return request.with_method(explicit if fewer else stiff, why)
+
+
+def _told(steps: np.ndarray, budget: int) -> str:
+    median = float(np.median(steps))
+    return f"{median:g} steps" if np.isfinite(median) else f"no end in {budget} steps"
 
 
 def _settings(method: Auto, kind: type[Any]) -> Method:

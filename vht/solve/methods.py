@@ -198,7 +198,9 @@ class Auto:
         _check_steps(self, ("first_step", "max_step"))
 
 
-Method = Tsit5 | Rodas5P | RushLarsen | Auto | Diffrax
+Own = Tsit5 | Rodas5P | RushLarsen
+"""Methods of this package's own."""
+Method = Own | Auto | Diffrax
 
 
 def _check_adaptive(method: Tsit5 | RushLarsen) -> None:

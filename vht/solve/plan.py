@@ -22,7 +22,7 @@ from vht.solve.directions import Directions
 from vht.solve.explicit import Explicit
 from vht.solve.exponential import Exponential
 from vht.solve.loop import Loop
-from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen
+from vht.solve.methods import Auto, Diffrax, Method, Rodas5P, RushLarsen
 from vht.solve.schedule import Events, Schedule, merge, start_of, unless_late
 from vht.solve.sensitivity import Augmented, Direction, EventTangents, Kind, Seed, event_tangents, seed_of
 from vht.solve.status import Status
@@ -447,6 +447,7 @@ def _run(plan: Plan, given: Given, group: Sequence[Direction | None], time_rates
         loop = Loop(augmented, functools.partial(Stiff, time_rates=time_rates))
         solved = batch(loop, plan.backend, axes)(twin)
         return solved._replace(tangents=_by_direction(solved.tangents, len(group)))
+    assert not isinstance(plan.method, Auto), "`Auto` is decided before anything is solved"
     fixed = plan.method.step is not None
     propagator = Exponential if isinstance(plan.method, RushLarsen) else Explicit
     loop = Loop(augmented, functools.partial(propagator, fixed=fixed, time_rates=time_rates), fixed)

@@ -258,6 +258,7 @@ def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str, traced
         )
     if backend == "xla" or isinstance(plan.method, Diffrax):
         return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
+    assert not isinstance(plan.method, Auto), "`Auto` is decided before anything is solved"
     # our own loop takes the settings as numbers: other settings need no other program
     own = dataclasses.replace(plan, backend="lanes", method=plan.method.program())
     if backend != "auto":

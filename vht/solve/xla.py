@@ -60,7 +60,7 @@ def solve_twin(augmented: Augmented, method: Method, time_rates: bool, twin: Twi
 
 
 class _Segments:
-    def __init__(self, augmented: Augmented, method: Tsit5 | Rodas5P | Diffrax, time_rates: bool, twin: Twin) -> None:
+    def __init__(self, augmented: Augmented, method: Method, time_rates: bool, twin: Twin) -> None:
         self.augmented, self.method, self.time_rates, self.twin = augmented, method, time_rates, twin
         self.dtype = twin.rtol.dtype
         self.n = augmented.size
