@@ -147,8 +147,8 @@ def run(case: Periodic, say: Say) -> Outcome:
         f"until the change over a beat is within {case.tolerance:g} (same measure), at most {case.most_beats}; twins that are "
         f"done are not simulated any more. Its states and Newton's are {np.max(apart):.1e} apart at most (median "
         f"{np.median(apart):.1e}), as shares of each state's largest value among the twins.",
-        f"Time of pacing over that of Newton: {seconds / newton.median:.1f}. A beat with sensitivities to 12 initial states "
-        "takes as long as some seven without, at its looser tolerance.",
+        f"Time of pacing over that of Newton: {seconds / newton.median:.1f}; a beat with sensitivities to 12 initial states takes "
+        "as long as several without.",
         f"Derivatives: of all 12 states at the beginning of a beat, {case.gradient_twins} twins, against sensitivities of "
         f"{case.beats} paced beats at 1e-10. Errors as a share of the largest reference value over the last beat, for each "
         "twin, state and parameter.",

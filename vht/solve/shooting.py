@@ -39,6 +39,8 @@ SLOW = 0.2
 # periods paced when Newton's steps fail even when shortened
 RETREAT = 10
 SHORTEST = 0.05
+# an estimated distance from the periodic state, as a share of the tolerance, that needs no verification
+NEAR = 0.3
 # of each paced period: shows how large the states become
 LOOKS = 16
 # shares of the period at which the rates are compared with those one period later
@@ -319,7 +321,7 @@ class _Search:
 
         # where states settle slowly a small residual may be far from the periodic state: one more step then, and no matter
         # what comes of it the search is over
-        far = jnp.max(jnp.abs(_times(inverse, residual)), axis=1) > self.controls.tolerance
+        far = jnp.max(jnp.abs(_times(inverse, residual)), axis=1) > NEAR * self.controls.tolerance
         done = c.sure | (converged & ~far)
         shorter = ~good & c.fresh & (c.share > SHORTEST)
         given_up = ~good & c.fresh & ~shorter
