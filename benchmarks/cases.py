@@ -218,7 +218,8 @@ class Periodic:
 
     Attributes:
         twins: of the cohort.
-        tolerance: of the periodic state, and of its simulations.
+        tolerance: of the periodic state: the residual wanted, and where pacing stops.
+        rtol: with which Newton's method is asked, relative and absolute.
         most_beats: after which pacing gives up.
         seed: of the cohort.
         repeats: of Newton's search, of which the median counts.
@@ -230,6 +231,7 @@ class Periodic:
 
     twins: int = 4096
     tolerance: float = 1e-8
+    rtol: float = 1e-9
     most_beats: int = 400
     seed: int = 0
     repeats: int = 3

@@ -1,4 +1,4 @@
-"""Periodic states of the circulation by Newton's method and by pacing, and their derivatives beside those of 200 paced beats."""
+"""Periodic states of the circulation by Newton's method and by pacing, and their derivatives beside those of 200 beats."""
 
 from __future__ import annotations
 
@@ -72,12 +72,10 @@ def run(case: Periodic, say: Say) -> Outcome:
     )
     model, names = Circulation(), tuple(states(Circulation))
     twins = Twins.sample(model, case.twins, seed=case.seed)
-    method = Tsit5(rtol=case.tolerance, atol=case.tolerance)
+    method = Tsit5(rtol=case.rtol, atol=case.rtol)
 
     say("Newton ...")
-    newton = measure(
-        lambda: periodic_state(model, "T_HB", twins=twins, method=method, tolerance=case.tolerance), case.repeats
-    )
+    newton = measure(lambda: periodic_state(model, "T_HB", twins=twins, method=method), case.repeats)
     found = newton.result
     x = np.stack([found.values[name] for name in names], axis=-1)
     ok = np.asarray(found.ok)
@@ -143,12 +141,13 @@ def run(case: Periodic, say: Say) -> Outcome:
     outcome.notes += [
         f"Residual: one beat more, simulated at {_TIGHT:g}; the change of each state over it as a share of the largest "
         "magnitude that this state has in it, the largest of the 12 states.",
+        f"Newton: `periodic_state` at rtol = atol = {case.rtol:g}. "
         "Pacing: beats by `simulate` from the model's initial state, at the tolerances with which `periodic_state` simulates, "
         f"until the change over a beat is within {case.tolerance:g} (same measure), at most {case.most_beats}; twins that are "
         f"done are not simulated any more. Its states and Newton's are {np.max(apart):.1e} apart at most (median "
         f"{np.median(apart):.1e}), as shares of each state's largest value among the twins.",
-        f"Time of pacing over that of Newton: {seconds / newton.median:.1f}; a beat with sensitivities to 12 initial states takes "
-        "as long as several without.",
+        f"Time of pacing over that of Newton: {seconds / newton.median:.1f}; a beat with sensitivities to 12 initial states "
+        "takes as long as several without.",
         f"Derivatives: of all 12 states at the beginning of a beat, {case.gradient_twins} twins, against sensitivities of "
         f"{case.beats} paced beats at 1e-10. Errors as a share of the largest reference value over the last beat, for each "
         "twin, state and parameter.",
@@ -175,7 +174,7 @@ def _pace(twins: Any, names: tuple[str, ...], case: Periodic) -> Paced:
     from vht.solve.periodic import SHARE
 
     model, n, period = Circulation(), len(twins), twins.columns["T_HB"]
-    method = Tsit5(rtol=SHARE * case.tolerance, atol=SHARE * case.tolerance)
+    method = Tsit5(rtol=SHARE * case.rtol, atol=SHARE * case.rtol)
     begin = initial_state(model)
     x = np.tile([float(getattr(begin, name)) for name in names], (n, 1))
     done, beats = np.zeros(n, bool), np.zeros(n, np.int64)
