@@ -9,8 +9,21 @@ import pytest
 from jax.scipy.linalg import expm
 from systems import Decay, Filter, Oral, Tide, filtered
 
-from vht.errors import ModelError
-from vht.model import Organ, Scalar, Twins, Vars, algebraic, param, parameters, port, quantity, state, states
+from vht.errors import ModelError, UnitError
+from vht.model import (
+    Organ,
+    Scalar,
+    Twins,
+    Vars,
+    algebraic,
+    check_units,
+    param,
+    parameters,
+    port,
+    quantity,
+    state,
+    states,
+)
 from vht.organs.circulation import Circulation
 from vht.solve import (
     Doses,
@@ -658,3 +671,55 @@ def test_algebraic_variables():
 def test_mistakes_of_a_steady_state_are_told(model, arguments, error, message, unchecked_annotations):
     with pytest.raises(error, match=message):
         steady_state(model, **arguments)
+
+
+# ------------------------------------------------------------------------------------------------ methods, declarations
+
+
+def test_the_stiff_method_finds_the_same():
+    found = periodic_state(Swing(), "T", method=Rodas5P(rtol=1e-8, atol=1e-8))
+    np.testing.assert_allclose([found.values["x"][0], found.values["v"][0]], swing(2.0, 0.3, 1.0, 2.5), atol=1e-8)
+
+
+def test_outputs_of_a_failed_twin_do_not_spoil_the_gradient_of_the_others():
+    def total(ka):
+        twins = {"ke": jnp.array([0.1, jnp.nan])}
+        schedule = Schedule(doses={"dose": Doses(jnp.zeros(1), jnp.full(1, 10.0))})
+        found = periodic_state(Oral(ka=ka), 12.0, twins=twins, schedule=schedule, method=TIGHT)
+        return jnp.where(found.status == 0, found.values["uptake"], 0.0).sum()
+
+    def exact(ka):
+        left = jnp.exp(-ka * (12.0 - 0.3)) / (1.0 - jnp.exp(-12.0 * ka))
+        return ka * 0.8 * 10.0 * left
+
+    assert jax.grad(total)(0.2) == pytest.approx(float(jax.grad(exact)(0.2)), rel=1e-6)
+
+
+class Forgotten(Tidal):
+    conserved = Organ.conserved
+
+
+class WrongUnit(Tidal):
+    class Conserved(Vars):
+        water: Scalar = quantity("mL", "water in both")
+
+    def conserved(self, x):
+        return self.Conserved(water=x.a + x.b)
+
+
+class NoQuantity(Tidal):
+    class Conserved(Vars):
+        water: Scalar = port("L", "water in both")
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (Forgotten, ModelError, r"must define `conserved\(self, x\)`"),
+        (WrongUnit, UnitError, "the conserved quantity `water` must be in mL, but is in L"),
+        (NoQuantity, ModelError, r"declared with `quantity\(unit, meaning\)`"),
+    ],
+)
+def test_declarations_of_conserved_quantities_are_checked(model, error, message):
+    with pytest.raises(error, match=message):
+        check_units(model)
