@@ -96,10 +96,19 @@ class Rodas5P:
 
 @dataclasses.dataclass(frozen=True)
 class RushLarsen:
-    """Exponential steps for models with gates (`vht.model.gate`), as in equations of excitable cells.
+    """Rush-Larsen steps of orders 3 and 2 for models with gates (`vht.model.gate`), as those of excitable cells.
 
     Gates are stepped by the solution of their own linear equation, so that fast ones do not bound the step; all other
-    states explicitly.
+    states explicitly. Adaptive steps are of order 3 with an embedded second order, those of fixed size of order 2, and cost
+    three and two evaluations of the rates (`vht.solve.exponential`, with sources and what else was measured). The error
+    test is that of `Tsit5`. Runs on the `lanes` backend only.
+
+    For a beat of ten Tusscher 2006 (19 states, 400 ms, 256 twins with conductances spread by 20 %; the largest relative
+    error of any state at 15 times, median of the twins) it takes 417 steps for 5e-3 and 887 for 4e-4, at `rtol` 1e-3 and
+    1e-4; fixed steps of 0.05, 0.02 and 0.01 ms give 1e-1, 2e-2 and 5e-3; `Tsit5` takes 25,000 at any tolerance. `Rodas5P`
+    takes about the same time for 1e-2, two thirds for 4e-4, a third for 5e-6: for one cell prefer it if accuracy is wanted, or
+    if states that are no gates are fast too (O'Hara-Rudy's CiPA version: 14,000 steps here, 140 there). Fixed steps are
+    what simulators of tissue take, and give a gradient that is the derivative of just those steps.
 
     Attributes:
         rtol: relative tolerance of one step.
@@ -196,6 +205,17 @@ class Auto:
     def __post_init__(self) -> None:
         _check_common(self)
         _check_steps(self, ("first_step", "max_step"))
+
+
+    @property
+    def explicit(self) -> Tsit5:
+        """The settings as those of the explicit method."""
+        return Tsit5(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
+    @property
+    def stiff(self) -> Rodas5P:
+        """The settings as those of the stiff method."""
+        return Rodas5P(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
 Own = Tsit5 | Rodas5P | RushLarsen
