@@ -56,3 +56,10 @@ def test_costs_grow_with_the_model():
     small, large = step_costs(system_of(Decay())), step_costs(system_of(Oral()))
     assert small[0] < large[0] and small[1] < large[1]
     assert small[0] < small[1] and large[0] < large[1]
+
+
+def test_fixed_points_take_it_too():
+    from systems import Filter
+
+    steady = vht.steady_state(Filter(), inputs={"u": 3.0}, method=Auto())
+    np.testing.assert_allclose(steady.values["x"], [3.0], rtol=1e-6)

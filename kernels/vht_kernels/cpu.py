@@ -13,6 +13,9 @@ import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 
+# These look whether a loop of a multiple of eight turns computes a checksum, in time that grows exponentially with its length:
+# a loop over the states of a solver took hours. Other versions may not know the option, and would end the process.
+_CHECKSUM_VERSIONS = (21, 22)
 _LOCK = threading.Lock()
 _NUMBERS = itertools.count()  # a name is spent even if nothing could be loaded under it
 _LOADED: list[Any] = []  # machine code lives as long as the process: XLA keeps pointers into it
@@ -41,6 +44,8 @@ def host() -> Host:
     """The machine this process runs on."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    if llvm.llvm_version_info[0] in _CHECKSUM_VERSIONS:
+        llvm.set_option("", "-disable-loop-idiom-hashrecognize")
     features = llvm.get_host_cpu_features()
     if features.get("avx512f") and features.get("avx512dq") and features.get("avx512vl"):
         vector = 64

@@ -18,7 +18,7 @@ from vht_kernels.uniform import inner_jaxprs
 
 from vht.solve import rosenbrock, steppers
 from vht.solve.elimination import Elimination
-from vht.solve.methods import Auto, Method, Rodas5P, Tsit5
+from vht.solve.methods import Auto
 from vht.solve.plan import Results
 from vht.solve.request import Request
 from vht.solve.sparse import jacobian
@@ -69,7 +69,7 @@ def decided(request: Request, pilot: Pilot) -> Request:
     method = request.method
     if not isinstance(method, Auto):
         return request
-    stiff, explicit = _settings(method, Rodas5P), _settings(method, Tsit5)
+    stiff, explicit = method.stiff, method.explicit
     if any(request.plan.system.algebraic):
         return request.with_method(stiff, "the model has algebraic variables")
     if request.plan.twins == 0:
@@ -95,10 +95,6 @@ def decided(request: Request, pilot: Pilot) -> Request:
 def _told(steps: np.ndarray, budget: int) -> str:
     median = float(np.median(steps))
     return f"{median:g} steps" if np.isfinite(median) else f"no end in {budget} steps"
-
-
-def _settings(method: Auto, kind: type[Any]) -> Method:
-    return kind(**{field.name: getattr(method, field.name) for field in dataclasses.fields(method)})
 
 
 def _few(request: Request) -> Request:

@@ -206,7 +206,6 @@ class Auto:
         _check_common(self)
         _check_steps(self, ("first_step", "max_step"))
 
-
     @property
     def explicit(self) -> Tsit5:
         """The settings as those of the explicit method."""

@@ -32,7 +32,7 @@ from vht.solve.plan import Given, Plan
 from vht.solve.request import Columns, Request, known
 from vht.solve.schedule import Doses, Events, Schedule, event_list
 from vht.solve.shooting import Controls, search
-from vht.solve.simulate import Backend, _run
+from vht.solve.simulate import Backend, decide, run
 
 # The error of one period is multiplied by how slowly the model settles, some ten times in the circulation: with this share
 # of the tolerances the periodic state is as right as they say. In float32 there is no room for it.
@@ -103,13 +103,14 @@ def periodic_state(
         if number < 1:
             raise ValueError(f"`{name}` must be at least 1, but got {number}.")
     request, observed = _request(model, period, twins, initial, start, schedule, observe, method)
+    request = decide(request, backend)
     controls = Controls(
         tolerance=np.float64(tolerance),  # type: ignore[arg-type]
         warm_up=np.int32(warm_up),  # type: ignore[arg-type]
         max_periods=np.int32(min(max_periods, np.iinfo(np.int32).max)),  # type: ignore[arg-type]
     )
     compute = functools.partial(_compute, observed, controls)
-    found, used = _run(compute, request, backend, slice_size, progress)
+    found, used = run(compute, request, backend, slice_size, progress)
     return fixed_point(request, observed, "periodic", tolerance, found, used)
 
 

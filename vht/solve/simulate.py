@@ -85,7 +85,7 @@ def simulate(
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request.check()
     request = decide(request, backend)
-    results, used = _run(by_length(_solve_values), request, backend, slice_size, progress)
+    results, used = run(by_length(_solve_values), request, backend, slice_size, progress)
     return request.trajectory(results, used)
 
 
@@ -137,7 +137,7 @@ def simulate_with_jacobian(
         raise ValueError("`free` must name at least one parameter or initial value, but got none.")
     request = decide(request, backend)
     compute = by_length(functools.partial(_solve_columns, directions))
-    (results, jacobian), used = _run(compute, request, backend, slice_size, progress)
+    (results, jacobian), used = run(compute, request, backend, slice_size, progress)
     return request.trajectory(results, used), jacobian
 
 
@@ -174,7 +174,7 @@ def choose_method(
 
 def decide(request: Request, backend: Backend) -> Request:
     """The request with a method that can run in place of `Auto`."""
-    return decided(request, lambda pilot: _run(by_length(_solve_values), pilot, backend, None, None)[0])
+    return decided(request, lambda pilot: run(by_length(_solve_values), pilot, backend, None, None)[0])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -194,7 +194,7 @@ def _solve_columns(
 Compute = Callable[[Plan, Given], Any]
 
 
-def _run(
+def run(
     compute: Compute,
     request: Request,
     backend: str,
@@ -278,6 +278,11 @@ def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str, traced
                 raise
             refused = _REFUSED[plan.system] = str(error)
     name = type(plan.system.model).__name__
+    if own_loop:
+        raise ValueError(
+            f"`{name}` has events of the state or algebraic variables (`{own_loop[0]}`), for which there is only the `lanes` "
+            f"backend, but {refused}."
+        )
     warnings.warn(f"`{name}` runs on the slower `xla` backend: {refused}", stacklevel=4)
     return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
 

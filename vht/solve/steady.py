@@ -37,11 +37,11 @@ from vht.solve.fixed_point import (
     spread,
     unmoved,
 )
-from vht.solve.methods import Method, Tsit5
+from vht.solve.methods import Auto, Method, Tsit5
 from vht.solve.plan import Given, Plan
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule, Signal, listed
-from vht.solve.simulate import Backend, _run
+from vht.solve.simulate import Backend, run
 from vht.solve.status import Status
 from vht.solve.system import System
 
@@ -110,6 +110,9 @@ def steady_state(
         raise ValueError(f"`max_iterations` must be at least 1, but got {max_iterations}.")
     if not (inputs is None or isinstance(inputs, Mapping)):
         raise TypeError(f"`inputs` must hold columns by name, but got {type(inputs).__name__}.")
+    if isinstance(method, Auto):
+        # where Newton's method needs help, states are carried on far beyond what is fast in them
+        method = method.stiff
     signals = {name: Signal([0.0], _column(value), "hold") for name, value in (inputs or {}).items()}
     request = Request.of(model, np.array([np.inf]), twins, initial, 0.0, Schedule(signals=signals), observe, method)
     request.check()
@@ -123,7 +126,7 @@ def steady_state(
         most=np.int32(min(max_iterations, np.iinfo(np.int32).max)),  # type: ignore[arg-type]
     )
     compute = functools.partial(_compute, stability, controls)
-    found, used = _run(compute, request, backend, slice_size, progress)
+    found, used = run(compute, request, backend, slice_size, progress)
     return fixed_point(request, request.plan.observed, "steady", tolerance, found, used)
 
 
