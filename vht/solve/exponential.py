@@ -141,7 +141,9 @@ class Exponential(SideBySide):
     """One twin's states and sensitivities under Rush-Larsen steps; the sensitivities are the step's own derivatives."""
 
     order = ORDER
-    underestimate = underestimate(NODES, WEIGHTS, ERROR)
+    # the jump alone gives 2; but what the rest of the step has in its estimate may cancel it, which at five times as much
+    # befell 1 twin in 200 by more than ten tolerances, not 1 in 40
+    underestimate = 5.0 * underestimate(NODES, WEIGHTS, ERROR)
 
     def __init__(self, augmented: Augmented, twin: Twin, fixed: bool = False, time_rates: bool = False) -> None:
         super().__init__(augmented, twin, fixed, time_rates)

@@ -104,7 +104,7 @@ class RushLarsen:
     test is that of `Tsit5`. Runs on the `lanes` backend only.
 
     For a beat of ten Tusscher 2006 (19 states, 400 ms, 256 twins with conductances spread by 20 %; the largest relative
-    error of any state at 15 times, median of the twins) it takes 417 steps for 5e-3 and 887 for 4e-4, at `rtol` 1e-3 and
+    error of any state at 15 times, median of the twins) it takes 424 steps for 5e-3 and 896 for 4e-4, at `rtol` 1e-3 and
     1e-4; fixed steps of 0.05, 0.02 and 0.01 ms give 1e-1, 2e-2 and 5e-3; `Tsit5` takes 25,000 at any tolerance. `Rodas5P`
     takes about the same time for 1e-2, two thirds for 4e-4, a third for 5e-6: for one cell prefer it if accuracy is wanted, or
     if states that are no gates are fast too (O'Hara-Rudy's CiPA version: 14,000 steps here, 140 there). Fixed steps are
