@@ -30,7 +30,8 @@ class Organ(eqx.Module):
       `Conserved` declared with `quantity`; a steady or periodic state then is the one with the initial state's amounts;
     - ``crossings(self, t, x, u)``: values that pass through zero where something happens, as an `Events` declared with
       `event`; and ``after(self, event, t, x, u)``: the `State` after the event of that name (by default the same), for
-      instance ``self.State(pump=1.0, G=x.G)``.
+      instance ``dataclasses.replace(x, pump=1.0)``. A state with the rate 0 may hold a mode, or note when an event was:
+      ``dataclasses.replace(x, since=t)``.
 
     A state declared with `algebraic` has an equation in place of its rate.
 
@@ -101,6 +102,8 @@ class Variables:
             raise ModelError(f"{name} declares conserved quantities, so it must define `conserved(self, x)`.")
         if self.events and model.crossings is Organ.crossings:
             raise ModelError(f"{name} declares events, so it must define `crossings(self, t, x, u)`.")
+        if model.crossings is not Organ.crossings and not self.events:
+            raise ModelError(f"{name} defines `crossings`, so it must declare events in a class `Events(Vars)`.")
         if all(variable.algebraic for variable in self.states.values()):
             raise ModelError(f"{name} must declare at least one state with `state`, but has only algebraic ones.")
         seen: dict[str, str] = {}

@@ -6,12 +6,14 @@ Syst. I 47 (2000) 204-220)
 
     Dr (s + f_before tau) - f_after tau,    tau = -(g_x s + g_p) / (g_t + g_x f_before),
 
-where tau is how far the direction moves T.
+where tau is how far the direction moves T. Where it is a jump that takes g across zero, that of a dose or of another event, T
+and tau are the jump's.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -29,6 +31,8 @@ STORM, STORM_STEPS = 50, 64.0
 TURNS = 200
 # every so many turns the bracket is halved, whatever the secant says
 HALVED = 4
+# where a step is looked at besides its ends: a value may cross zero and come back
+PROBES = (0.25, 0.5, 0.75)
 
 Truths = tuple[Bool[Array, ""], ...]
 
@@ -60,8 +64,8 @@ def crossed(directions: Sequence[str], before: Values, after: Values) -> Truths:
 
 def some(truths: Truths) -> Bool[Array, ""]:
     """Whether any is true."""
-    found = truths[0]
-    for truth in truths[1:]:
+    found = jnp.array(False)
+    for truth in truths:
         found = found | truth
     return found
 
@@ -71,7 +75,7 @@ def locate(
     directions: Sequence[str],
     before: Values,
     after: Values,
-    wanted: Bool[Array, ""],
+    accepted: Bool[Array, ""],
     resolution: Scalar,
 ) -> tuple[Scalar, Truths]:
     """The fraction of a step at which the first event has just happened, and which events have by then.
@@ -84,14 +88,14 @@ def locate(
         directions: which crossings count, by value.
         before: values at its beginning.
         after: values at its end.
-        wanted: whether there is anything to look for; elsewhere the fraction is 1 and no event has happened.
+        accepted: whether the step counts; else the fraction is 1 and no event has happened.
         resolution: width of the bracket that will do.
     """
     one = jnp.ones_like(resolution)
 
     def narrow(b: _Bracket) -> _Bracket:
         width, first = b.high - b.low, b.high
-        over = crossed(directions, before, b.g_high)
+        over = crossed(directions, origin, b.g_high)
         for low, high, here in zip(b.g_low, b.g_high, over, strict=True):
             low, high = b.weight_low * low.astype(width.dtype), b.weight_high * high.astype(width.dtype)
             secant = b.low + width * (low / (low - high))
@@ -101,7 +105,7 @@ def locate(
         edge = jnp.minimum(0.5 * resolution, 0.25 * width)
         middle = jnp.clip(first, b.low + edge, b.high - edge)
         g = values(middle)
-        past = some(crossed(directions, before, g))
+        past = some(crossed(directions, origin, g))
         return _Bracket(
             low=jnp.where(past, b.low, middle),
             high=jnp.where(past, middle, b.high),
@@ -112,36 +116,72 @@ def locate(
             turns=b.turns + np.int32(1),
         )
 
-    start = _Bracket(0.0 * one, one, before, after, one, one, jnp.zeros((), np.int32))
-    b = lax.while_loop(lambda b: wanted & (b.high - b.low > resolution) & (b.turns < np.int32(TURNS)), narrow, start)
-    fired = tuple(wanted & here for here in crossed(directions, before, b.g_high))
-    return b.high, fired
+    # the first part of the step at whose end an event has happened
+    seen = [(0.0 * one, before), *((at * one, values(at * one)) for at in PROBES), (one, after)]
+    low, high, origin, end = one, one, after, after
+    for (begin, g_begin), (stop, g_stop) in reversed(list(itertools.pairwise(seen))):
+        here = some(crossed(directions, g_begin, g_stop))
+        low, high = jnp.where(here, begin, low), jnp.where(here, stop, high)
+        origin = tuple(jnp.where(here, new, old) for new, old in zip(g_begin, origin, strict=True))
+        end = tuple(jnp.where(here, new, old) for new, old in zip(g_stop, end, strict=True))
+    b = _Bracket(low, high, origin, end, one, one, jnp.zeros((), np.int32))
+    b = lax.while_loop(lambda b: accepted & (b.high - b.low > resolution) & (b.turns < np.int32(TURNS)), narrow, b)
+    fired = tuple(accepted & here for here in crossed(directions, origin, b.g_high))
+    return jnp.where(accepted, b.high, one), fired
 
 
 @dataclasses.dataclass(frozen=True)
-class Jump:
-    """What one event does.
+class Jumps:
+    """What the events of one moment do, one after another in the order in which the model declares them.
 
     Attributes:
         augmented: the model.
-        number: of the event.
+        fired: by event, whether it happens.
+        located: whether their time is where the first one's value crosses zero; else it is the last jump's.
     """
 
     augmented: Augmented
-    number: int
+    fired: Truths
+    located: Bool[Array, ""]
 
     def after(self, t: Scalar, p: Named, x: Values, u: Named) -> Values:
-        """The states after the event."""
-        return self.augmented.system.after[self.number](t, p, x, u)
+        """The states after the events."""
+        for here, after in zip(self.fired, self.augmented.system.after, strict=True):
+            x = tuple(jnp.where(here, new, old) for new, old in zip(after(t, p, x, u), x, strict=True))
+        return x
 
-    def _g(self, t: Scalar, p: Named, x: Values, u: Named) -> Scalar:
-        return self.augmented.system.crossings(t, p, x, u)[self.number]
+    def _first(self, values: Values) -> Scalar:
+        """The value of the first event that happens."""
+        found = values[-1]
+        for here, value in reversed(list(zip(self.fired, values, strict=True))):
+            found = jnp.where(here, value, found)
+        return found
 
-    def speed(self, t: Scalar, p: Named, x: Values, u: Named, slopes: Named, f: Values) -> Scalar:
-        """How fast the event's value changes before the event, where the states' rates are `f`."""
+    def speeds(self, t: Scalar, p: Named, x: Values, u: Named, slopes: Named, f: Values) -> Values:
+        """How fast the events' values change where the states' rates are `f`."""
         moving = {port: u[port] for port in slopes}
         dots = (jnp.ones_like(t), f, dict(slopes))
-        return jax.jvp(lambda t, x, moving: self._g(t, p, x, {**u, **moving}), (t, x, moving), dots)[1]
+        crossings = self.augmented.system.crossings
+        return jax.jvp(lambda t, x, moving: crossings(t, p, x, {**u, **moving}), (t, x, moving), dots)[1]
+
+    def tau(
+        self, t: Scalar, p: Named, x: Values, u: Named, speeds: Values, s: Values, own: Named, du: Named, last: Scalar
+    ) -> Scalar:
+        """How far a direction moves the events' time; arguments as in `tangent`.
+
+        Args:
+            speeds: of the events' values before the events.
+            last: how far it moves the time of the last jump.
+        """
+        crossings = self.augmented.system.crossings
+
+        def g(x: Values, own: Named, driven: Named) -> Values:
+            return crossings(t, {**p, **own}, x, {**u, **driven})
+
+        moved = self._first(jax.jvp(g, (x, _at(own, p), _at(du, u)), (s, dict(own), dict(du)))[1])
+        # what stays where it is stays there even where the value touches zero only
+        tau = jnp.where(moved == 0.0, moved, -moved / self._first(speeds))
+        return jnp.where(self.located, tau, last)
 
     def tangent(
         self,
@@ -152,40 +192,60 @@ class Jump:
         slopes: Named,
         f_before: Values,
         f_after: Values,
-        speed: Scalar,
+        tau: Scalar,
         s: Values,
         own: Named,
         du: Named,
     ) -> Values:
-        """Sensitivities after the event.
+        """Sensitivities after the events.
 
         Args:
-            t: time of the event.
+            t: time of the events.
             p: parameters.
-            x: states before it.
+            x: states before them.
             u: inputs.
             slopes: of the inputs.
-            f_before: rates before it.
-            f_after: rates after it.
-            speed: as `speed` gives it.
-            s: sensitivities before it.
+            f_before: rates before them.
+            f_after: rates after them.
+            tau: how far the direction moves their time.
+            s: sensitivities before them.
             own: how the direction moves parameters.
             du: how it moves inputs.
         """
-
-        def at(moved: Named, where: Named) -> Named:
-            return {name: where[name] for name in moved}
-
-        def g(x: Values, own: Named, driven: Named) -> Scalar:
-            return self._g(t, {**p, **own}, x, {**u, **driven})
-
-        moved = jax.jvp(g, (x, at(own, p), at(du, u)), (s, dict(own), dict(du)))[1]
-        tau = -moved / speed
         s = tuple(si + fi * tau for si, fi in zip(s, f_before, strict=True))
         du = dict(du) | {port: du.get(port, 0.0) + slope * tau for port, slope in slopes.items()}
 
         def reset(t: Scalar, x: Values, own: Named, driven: Named) -> Values:
             return self.after(t, {**p, **own}, x, {**u, **driven})
 
-        s = jax.jvp(reset, (t, x, at(own, p), at(du, u)), (tau, s, dict(own), du))[1]
+        s = jax.jvp(reset, (t, x, _at(own, p), _at(du, u)), (tau, s, dict(own), du))[1]
         return tuple(si - fi * tau for si, fi in zip(s, f_after, strict=True))
+
+
+def _at(moved: Named, where: Named) -> dict[str, Scalar]:
+    return {name: where[name] for name in moved}
+
+
+def levels_after(
+    fired: Truths, located: Bool[Array, ""], before: Values, after: Values, speeds: Values
+) -> tuple[Values, Truths]:
+    """The events' values from which the next crossings count, and which of them are on their way back.
+
+    An event is located a little past zero. Where its reset leaves the value there, it must not happen again by going on. Where
+    the value turns back, as a ball that bounces, it counts as back already: the way back is no crossing, and the next one
+    must not be missed where both lie nearer than can be told apart.
+
+    Args:
+        fired: which events happened.
+        located: whether they lie where a value crosses zero.
+        before: values just before they happened.
+        after: values just after.
+        speeds: of the values after.
+    """
+    levels, back = [], []
+    for here, old, new, speed in zip(fired, before, after, speeds, strict=True):
+        there = here & located & (abs(new - old) <= abs(old))
+        turned = there & (old * jnp.sign(speed) < 0.0)
+        levels.append(jnp.where(turned, -old, jnp.where(there, old, new)))
+        back.append(turned)
+    return tuple(levels), tuple(back)

@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, read, write
 
-from vht.solve.crossings import Jump
+from vht.solve.crossings import Jumps
 from vht.solve.propagate import Span, Step, all_finite, choose, mean_square
 from vht.solve.sensitivity import Augmented, Line, own
 from vht.solve.steppers import ORDER, UNDERESTIMATE, tsit5_dense, tsit5_step
@@ -23,6 +23,7 @@ from vht.solve.twin import Inputs, Twin
 class Point(NamedTuple):
     y: Values  # states, then each direction's sensitivities
     moved: tuple[Line, ...]  # how each direction moves the inputs
+    tau: Values  # how each direction moves the time of the last jump, where events of the state ask for it
 
 
 class _Tables(NamedTuple):
@@ -70,7 +71,8 @@ class SideBySide(abc.ABC):
         moved = tuple(
             Line({}, {}) if dot is None else Line(dict(dot.start_values), dict(dot.start_slopes)) for dot in twin.moved
         )
-        return Point(y, moved)
+        tau = (jnp.zeros((), self.dtype),) * len(moved) if augmented.system.events else ()
+        return Point(y, moved, tau)
 
     def states(self, point: Point) -> Values:
         return point.y[: self.n]
@@ -204,21 +206,23 @@ class SideBySide(abc.ABC):
             entering,
             tuple(line.at(elapsed) for line in point.moved),
         )
-        return Point(y, lines), after
+        tau = tuple(jnp.zeros_like(old) if dot is None else dot for old, dot in zip(point.tau, taus, strict=False))
+        return Point(y, lines, tau), after
 
-    def happened(self, jump: Jump, t: Scalar, point: Point, inputs: Inputs) -> Point:
+    def happened(self, jumps: Jumps, t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Values]:
         elapsed = self.cast(t - inputs.since)
         u, slopes, time, p = inputs.line.at(elapsed), inputs.line.slopes, self.cast(t), self.twin.parameters
         x, along = self.augmented.split(point.y)
-        rows = list(x_after := jump.after(time, p, x, u))
-        if along:
-            rates = self.augmented.system.rates
-            before, after = rates(time, p, x, u), rates(time, p, x_after, u)
-            speed = jump.speed(time, p, x, u, slopes, before)
-        for seed, s, line in zip(self.augmented.seeds, along, point.moved, strict=True):
-            moved = line.at(elapsed)
-            rows += jump.tangent(time, p, x, u, slopes, before, after, speed, s, own(seed, p), moved)
-        return point._replace(y=tuple(rows))
+        x_after, rates = jumps.after(time, p, x, u), self.augmented.system.rates
+        before, after = rates(time, p, x, u), rates(time, p, x_after, u)
+        speeds = jumps.speeds(time, p, x, u, slopes, before)
+        rows, taus = list(x_after), []
+        for seed, s, line, last in zip(self.augmented.seeds, along, point.moved, point.tau, strict=True):
+            parameter, moved = own(seed, p), line.at(elapsed)
+            taus.append(jumps.tau(time, p, x, u, speeds, s, parameter, moved, last))
+            rows += jumps.tangent(time, p, x, u, slopes, before, after, taus[-1], s, parameter, moved)
+        point = point._replace(y=tuple(rows), tau=tuple(taus))
+        return point, jumps.speeds(time, p, x_after, u, slopes, after)
 
 
 class Explicit(SideBySide):

@@ -8,7 +8,6 @@ sensitivities are held and moved is the method's (`propagate.Propagator`).
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
-from vht.solve.crossings import STORM, STORM_STEPS, Jump, crossed, locate, some
+from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
 from vht.solve.propagate import Point, Propagator, Span, Step, Tables
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
@@ -81,6 +80,11 @@ class _Carry(NamedTuple):
     inputs: Inputs
     event: Int[Array, ""]
     event_time: Scalar
+    levels: Values  # of the events of the state, from which crossings count
+    back: Truths  # which of them have just turned back at zero
+    fired: Truths  # events of the state that happen now
+    located: Bool[Array, ""]  # ... where their values cross zero, not because of a jump
+    counts: tuple[Int[Array, ""], ...]  # how often each has happened
     crossing: Scalar  # time of the last event of the state
     storm: Int[Array, ""]  # events of the state that followed the one before at once
     saved: _Saved
@@ -97,6 +101,7 @@ class _Solve:
         self.system = loop.augmented.system
         self.method = loop.propagator(loop.augmented, twin)
         self.dtype = twin.rtol.dtype
+        self.directions = [direction for _, direction in self.system.events]
 
     def cast(self, value: Scalar) -> Scalar:
         return lax.convert_element_type(value, self.dtype)
@@ -152,6 +157,58 @@ class _Solve:
             found = found | (abs(new - before[port]) > self.twin.rtol * abs(new))
         return found
 
+    def pass_events(self, c: _Carry) -> _Carry:
+        """Pass all events of this time: those of the state that were found, those of the schedule, and what these bring."""
+
+        def due(c: _Carry) -> Bool[Array, ""]:
+            return c.event_time <= c.t
+
+        if not self.system.events:
+            return c if self.twin.events is None else lax.while_loop(due, self.apply_event, c)
+
+        def scheduled(c: _Carry) -> _Carry:
+            c = lax.while_loop(due, self.apply_event, c)
+            levels = self.levels(c.t, self.method.states(c.point), c.inputs)
+            fired = crossed(self.directions, c.levels, levels)
+            return c._replace(levels=levels, fired=fired, located=jnp.array(False))
+
+        def turn(c: _Carry) -> _Carry:
+            if self.twin.events is None:
+                return self.happen(c)
+            return lax.cond(some(c.fired), self.happen, scheduled, c)
+
+        # what storms ends after the step
+        return lax.while_loop(lambda c: (some(c.fired) | due(c)) & (c.storm < np.int32(STORM)), turn, c)
+
+    def happen(self, c: _Carry) -> _Carry:
+        """The events of the state that were found."""
+        before = self.levels(c.t, self.method.states(c.point), c.inputs)
+        point, speeds = self.method.happened(Jumps(self.loop.augmented, c.fired, c.located), c.t, c.point, c.inputs)
+        after = self.levels(c.t, self.method.states(point), c.inputs)
+        levels, back = levels_after(c.fired, c.located, before, after, speeds)
+        at_once = c.t - c.crossing <= STORM_STEPS * least_step(c.t, self.twin.end)
+        # a value that turned back and is there again: no telling any more on which side of zero it is
+        lost = some(tuple(here & turned for here, turned in zip(c.fired, c.back, strict=True)))
+        storm = jnp.where(lost, np.int32(STORM), c.storm + np.int32(1))
+        # an event's own reset does not make it happen again
+        next_ones = zip(crossed(self.directions, before, after), c.fired, strict=True)
+        return c._replace(
+            point=point,
+            levels=levels,
+            back=back,
+            fired=tuple(found & ~here for found, here in next_ones),
+            located=jnp.array(False),
+            counts=tuple(n + here.astype(np.int32) for n, here in zip(c.counts, c.fired, strict=True)),
+            crossing=c.t,
+            storm=jnp.where(at_once, storm, np.int32(0)),
+            fresh=jnp.array(True),
+            jumped=jnp.array(True),
+        )
+
+    def levels(self, t: Scalar, x: Values, inputs: Inputs) -> Values:
+        """The values of the events of the state."""
+        return self.system.crossings(self.cast(t), self.twin.parameters, x, inputs.at(t)) if self.directions else ()
+
     # ------------------------------------------------------------------------------------------------------- steps
 
     def next_time(self, t: Scalar, h: Scalar, stop: Scalar) -> Scalar:
@@ -193,28 +250,21 @@ class _Solve:
         return accepted, jnp.maximum(h_next, floor), log_error, failure
 
     def locate(
-        self, c: _Carry, span: Span, step: Step, accepted: Bool[Array, ""]
-    ) -> tuple[Scalar, tuple[Bool[Array, ""], ...]]:
+        self, c: _Carry, span: Span, step: Step, accepted: Bool[Array, ""], after: Values
+    ) -> tuple[Scalar, Truths]:
         """The fraction of a step after which an event of the state has happened, and which ones have."""
-        directions = [direction for _, direction in self.system.events]
-
-        def values(t: Scalar, x: Values) -> Values:
-            return self.system.crossings(self.cast(t), self.twin.parameters, x, c.inputs.at(t))
 
         def inside(theta: Scalar) -> Values:
-            t = jnp.where(theta < 1.0, span.begin + theta * span.taken, span.end)
-            return values(t, self.method.inside(step, c.point, self.cast(theta)))
+            x = self.method.inside(step, c.point, self.cast(theta))
+            return self.levels(span.begin + theta * span.taken, x, c.inputs)
 
-        before, after = values(span.begin, self.method.states(c.point)), values(span.end, step.end)
-        wanted = accepted & some(crossed(directions, before, after))
         ulp = 4.0 * np.finfo(np.float64).eps * jnp.maximum(abs(span.begin), abs(span.end)) / span.taken
         resolution = jnp.maximum(ulp, 2.0 * float(jnp.finfo(self.dtype).eps))
-        return locate(inside, directions, before, after, wanted, resolution)
+        return locate(inside, self.directions, c.levels, after, accepted, resolution)
 
     def step(self, c: _Carry) -> _Carry:
         twin, method = self.twin, self.method
-        if twin.events is not None:
-            c = lax.while_loop(lambda c: c.event_time <= c.t, self.apply_event, c)
+        c = self.pass_events(c)
         stop = jnp.minimum(c.event_time, twin.end)
         memo, switches = lax.cond(
             c.fresh,
@@ -228,21 +278,21 @@ class _Solve:
         end = self.next_time(c.t, h, stop)
         span = Span(c.t, end, end - c.t)
         step = method.attempt(span, c.point, memo, c.inputs, switches)
+        ahead = self.levels(span.end, step.end, c.inputs)
+        # an event without a value could be missed
+        step = dataclasses.replace(step, square=jnp.where(_numbers(ahead), step.square, jnp.inf))
         accepted, h_next, log_error, failure = self.verdict(c, span, stop, h, step)
         # an event may have left the algebraic variables without values
         settled = method.culprit(c.point) < 0
         accepted, failure = accepted & settled, jnp.where(settled, failure, np.int32(Status.NO_INITIAL_VALUE))
         reached = jnp.where(accepted, end, c.t)
-        fresh, crossing, storm = jnp.array(False), c.crossing, c.storm
-        theta, fired = jnp.ones_like(c.t), ()
+        theta, levels, fired = jnp.ones_like(c.t), c.levels, c.fired
         if self.system.events:
-            theta, fired = self.locate(c, span, step, accepted)
-            fresh = some(fired)
-            reached = jnp.where(fresh, c.t + theta * span.taken, reached)
-            at_once = reached - c.crossing <= STORM_STEPS * least_step(c.t, stop)
-            storm = jnp.where(fresh, jnp.where(at_once, c.storm + np.int32(1), np.int32(0)), c.storm)
-            crossing = jnp.where(fresh, reached, c.crossing)
-            failure = jnp.where((failure == OK) & (storm >= np.int32(STORM)), np.int32(Status.EVENT_STORM), failure)
+            levels = tuple(jnp.where(accepted, new, old) for new, old in zip(ahead, levels, strict=True))
+            theta, fired = self.locate(c, span, step, accepted, ahead)
+            reached = jnp.where(theta < 1.0, c.t + theta * span.taken, reached)
+            failure = jnp.where(c.storm >= np.int32(STORM), np.int32(Status.EVENT_STORM), failure)
+        here = some(fired)
 
         def save(saved: _Saved) -> _Saved:
             theta = jnp.minimum(self.cast((saved.next - c.t) / span.taken), 1.0)
@@ -251,12 +301,8 @@ class _Solve:
 
         saved = lax.while_loop(lambda saved: saved.next <= reached, save, c.saved)
 
-        def happen() -> Point:
-            point = method.land(step, c.point, self.cast(theta))
-            for number, here in enumerate(fired):
-                jump = functools.partial(method.happened, Jump(self.loop.augmented, number), reached, inputs=c.inputs)
-                point = lax.cond(here, jump, lambda point: point, point)
-            return point
+        def land() -> Point:
+            return method.land(step, c.point, self.cast(theta))
 
         def go_on() -> Point:
             return method.accept(accepted, step, c.point)
@@ -267,22 +313,23 @@ class _Solve:
             t=reached,
             h=h_next,
             log_error=log_error,
-            point=lax.cond(fresh, happen, go_on) if fired else go_on(),
+            point=lax.cond(here, land, go_on) if fired else go_on(),
             memo=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), step.memo, memo),
             switches=tuple(jnp.where(accepted, new, old) for new, old in zip(step.seen[-1], switches, strict=True)),
-            fresh=fresh,
-            jumped=fresh,
-            crossing=crossing,
-            storm=storm,
+            fresh=jnp.array(False),
+            jumped=jnp.array(False),
+            levels=levels,
+            fired=fired,
+            located=here,
             saved=saved,
             steps=steps,
             rejected=c.rejected + lax.convert_element_type(~accepted, np.int32),
             status=jnp.where((failure == OK) & spent, np.int32(Status.MAX_STEPS), failure),
         )
 
-    def possible(self, point: Point) -> Int[Array, ""]:
-        """The status of a twin that has just started or passed an event."""
-        status = jnp.where(self.method.finite(point), OK, np.int32(Status.NON_FINITE))
+    def possible(self, point: Point, levels: Values) -> Int[Array, ""]:
+        """The status of a twin that has just started."""
+        status = jnp.where(self.method.finite(point) & _numbers(levels), OK, np.int32(Status.NON_FINITE))
         return jnp.where(self.method.culprit(point) < 0, status, np.int32(Status.NO_INITIAL_VALUE))
 
     def run(self) -> Solved:
@@ -295,6 +342,7 @@ class _Solve:
             lambda saved: self.saved(saved, method.save(saved.tables, saved.index, twin.start, point, inputs)),
             _Saved(zero, self.save_time(zero), method.tables()),
         )
+        levels = self.levels(twin.start, method.states(point), inputs)
         first_event = zero if twin.events is None else twin.events.first
         c = _Carry(
             t=twin.start,
@@ -311,20 +359,34 @@ class _Solve:
             inputs=inputs,
             event=first_event,
             event_time=self.event_time(first_event),
+            levels=levels,
+            back=(jnp.array(False),) * len(levels),
+            fired=(jnp.array(False),) * len(levels),
+            located=jnp.array(False),
+            counts=(zero,) * len(levels),
             crossing=jnp.full((), -jnp.inf, np.float64),
             storm=zero,
             saved=saved,
             steps=zero,
             rejected=zero,
-            status=self.possible(point),
+            status=self.possible(point, levels),
         )
         c = lax.while_loop(lambda c: (c.status == OK) & (c.saved.index < twin.saves), self.step, c)
-        return Solved(*method.solved(c.saved.tables), c.status, c.steps, c.rejected, method.culprit(c.point))
+        solved = method.solved(c.saved.tables)
+        return Solved(*solved, c.status, c.steps, c.rejected, method.culprit(c.point), c.counts)
 
 
 def least_step(t: Scalar, stop: Scalar) -> Scalar:
     """The least step that is tried at a time on the way to a stop."""
     return FLOOR_ULPS * jnp.finfo(t.dtype).eps * jnp.maximum(abs(t), FLOOR_SHARE * abs(stop))
+
+
+def _numbers(values: Values) -> Bool[Array, ""]:
+    """Whether none is NaN."""
+    found = jnp.array(True)
+    for value in values:
+        found = found & (value == value)
+    return found
 
 
 def _all_equal(rows: list[Switches]) -> Bool[Array, ""]:

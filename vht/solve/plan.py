@@ -96,6 +96,7 @@ class Results(NamedTuple):
         steps: tried.
         rejected: of those.
         culprit: number of the state, an algebraic variable, for which no value was found; -1 where there is none.
+        events: by name, how often each event of the state happened.
     """
 
     values: dict[str, Float[Array, "twins saves"]]
@@ -103,6 +104,7 @@ class Results(NamedTuple):
     steps: Int[Array, " twins"]
     rejected: Int[Array, " twins"]
     culprit: Int[Array, " twins"]
+    events: dict[str, Int[Array, " twins"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -385,7 +387,8 @@ def solve(
                 found[direction] = dict(zip(plan.observed, tables, strict=True))
     first = functools.reduce(_both, solved)
     values = dict(zip(plan.observed, first.values, strict=True))
-    results = Results(values, first.status, first.steps, first.rejected, first.culprit)
+    happened = {name: count for (name, _), count in zip(plan.system.events, first.events, strict=True)}
+    results = Results(values, first.status, first.steps, first.rejected, first.culprit, happened)
     rates_by_name = dict(zip(plan.observed, first.time_rates, strict=True)) if time_rates else {}
     return results, Jacobian(tuple(found[d] for d in directions), rates_by_name)
 
@@ -478,7 +481,7 @@ def _nobody(plan: Plan, given: Given, directions: int, time_rates: bool) -> Solv
 
     count = jnp.zeros((0,), np.int32)
     tangents, rates = tuple(tables() for _ in range(directions)), tables() if time_rates else ()
-    return Solved(tables(), tangents, rates, count, count, count, count)
+    return Solved(tables(), tangents, rates, count, count, count, count, (count,) * len(plan.system.events))
 
 
 # ---------------------------------------------------------------------------------------------------------- derivative

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from vht.solve.crossings import Jump
+from vht.solve.crossings import Jumps
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs
 
@@ -134,8 +134,8 @@ class Propagator(Protocol):
         """Pass an event of the schedule: the inputs' new lines, and the jump of states and sensitivities."""
         ...
 
-    def happened(self, jump: Jump, t: Scalar, point: Point, inputs: Inputs) -> Point:
-        """Everything after an event of the state."""
+    def happened(self, jumps: Jumps, t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Values]:
+        """Everything after events of the state, and how fast the events' values change then."""
         ...
 
     def solved(self, tables: Tables) -> tuple[Any, Any, Any]:

@@ -182,6 +182,7 @@ class Request:
             steps=results.steps,
             rejected=results.rejected,
             culprit=results.culprit,
+            events=dict(results.events),
             settings=settings,
             labels=labels,
             names=self.names,

@@ -18,7 +18,7 @@ from vht_kernels import full_like, length, read, scratch, write
 
 from vht.solve import rosenbrock as rodas
 from vht.solve.consistent import Constraints
-from vht.solve.crossings import Jump
+from vht.solve.crossings import Jumps
 from vht.solve.directions import Directions, Index, MovedEvents
 from vht.solve.elimination import Elimination, Factors
 from vht.solve.explicit import first_step, write_row
@@ -40,6 +40,7 @@ class _Point(NamedTuple):
     s: Array | None  # sensitivities, direction after direction
     work: Array | None  # what a step leaves: `PARTS` rows of states a direction
     lines: Array | None  # how each direction moves the inputs
+    tau: Array | None  # how each direction moves the time of the last jump, where events of the state ask for it
     culprit: Int[Array, ""]  # number of an algebraic variable without a value, -1 for none
 
 
@@ -84,7 +85,7 @@ class Stiff:
 
     def each(self, body: Body, carry: Any) -> Any:
         """Run a piece of code for every direction, one after another."""
-        # their number comes from the data: where LLVM knows it to be 8 it takes the loop for a checksum, and thinks for hours
+        # their number comes from the data: what LLVM knows of a loop it may want to unroll
         return lax.fori_loop(np.int32(0), length(self.twin.sizes), body, carry)
 
     # ------------------------------------------------------------------------------------------------------ points
@@ -98,9 +99,10 @@ class Stiff:
         if self.constraints is not None:
             x, culprit = self.constraints.settle(t, x, u)
         if not self.m:
-            return _Point(x, None, None, None, culprit)
+            return _Point(x, None, None, None, None, culprit)
         s = scratch(self.m * self.n, jnp.zeros((), self.dtype))
         work = scratch(PARTS * self.m * self.n, jnp.zeros((), self.dtype))
+        tau = scratch(self.m, jnp.zeros((), self.dtype)) if self.system.events else None
         lines = self.no_lines()
         if lines is not None and self.moved is not None:
             moved = self.moved
@@ -113,7 +115,7 @@ class Stiff:
                 s, k, self.consistent(k, t, x, u, row, self.du(lines, k, self.elapsed(inputs, twin.start)))
             )
 
-        return _Point(x, self.each(of, s), work, lines, culprit)
+        return _Point(x, self.each(of, s), work, lines, tau, culprit)
 
     def consistent(self, k: Index, t: Scalar, x: Values, u: Named, s: Values, du: Named) -> Values:
         """Sensitivities whose algebraic part follows from the others."""
@@ -423,8 +425,8 @@ class Stiff:
         f_after = self.full_rates(time, x_after, u_after, after.line.slopes) if timed else ()
         elapsed = self.elapsed(inputs, t)
 
-        def of(k: Index, carry: tuple[Array, Array | None]) -> tuple[Array, Array | None]:
-            table, lines = carry
+        def of(k: Index, carry: tuple[Array, Array | None, Array | None]) -> tuple[Array, Array | None, Array | None]:
+            table, lines, taus = carry
             s, du, own = self.row(table, k), self.du(lines, k, elapsed), self.directions.own(k, p)
             tau = None if moved is None else moved.tau(k, event)
             if tau is not None:
@@ -440,29 +442,36 @@ class Stiff:
             if lines is not None and moved is not None:
                 lines = self.write_line(lines, k, moved.line(k, event))
             s = self.consistent(k, time, x_after, u_after, s, self.du(lines, k, jnp.zeros_like(elapsed)))
-            return self.write_row(table, k, s), lines
+            if taus is not None:
+                taus = write(taus, k, jnp.zeros((), self.dtype) if tau is None else tau)
+            return self.write_row(table, k, s), lines, taus
 
-        s, lines = self.each(of, (point.s, lines))
-        return point._replace(x=x_after, s=s, lines=lines, culprit=culprit), after
+        s, lines, taus = self.each(of, (point.s, lines, point.tau))
+        return point._replace(x=x_after, s=s, lines=lines, tau=taus, culprit=culprit), after
 
-    def happened(self, jump: Jump, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
+    def happened(self, jumps: Jumps, t: Scalar, point: _Point, inputs: Inputs) -> tuple[_Point, Values]:
         time, u, slopes, x, p = self.cast(t), inputs.at(t), inputs.line.slopes, point.x, self.p
-        x_after, culprit = jump.after(time, p, x, u), point.culprit
+        x_after, culprit = jumps.after(time, p, x, u), point.culprit
         if self.constraints is not None:
             x_after, found = self.constraints.settle(time, x_after, u)
             culprit = jnp.maximum(culprit, found)
-        if point.s is None:
-            return point._replace(x=x_after, culprit=culprit)
-        before, after = self.full_rates(time, x, u, slopes), self.full_rates(time, x_after, u, slopes)
-        speed = jump.speed(time, p, x, u, slopes, before)
+        after = self.full_rates(time, x_after, u, slopes)
+        speeds_after = jumps.speeds(time, p, x_after, u, slopes, after)
+        if point.s is None or point.tau is None:
+            return point._replace(x=x_after, culprit=culprit), speeds_after
+        before = self.full_rates(time, x, u, slopes)
+        speeds = jumps.speeds(time, p, x, u, slopes, before)
         elapsed, lines = self.elapsed(inputs, t), point.lines
 
-        def of(k: Index, table: Array) -> Array:
+        def of(k: Index, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            table, taus = carry
             s, du, own = self.row(table, k), self.du(lines, k, elapsed), self.directions.own(k, p)
-            s = jump.tangent(time, p, x, u, slopes, before, after, speed, s, own, du)
-            return self.write_row(table, k, self.consistent(k, time, x_after, u, s, du))
+            tau = jumps.tau(time, p, x, u, speeds, s, own, du, read(taus, k))
+            s = jumps.tangent(time, p, x, u, slopes, before, after, tau, s, own, du)
+            return self.write_row(table, k, self.consistent(k, time, x_after, u, s, du)), write(taus, k, tau)
 
-        return point._replace(x=x_after, s=self.each(of, point.s), culprit=culprit)
+        s, taus = self.each(of, (point.s, point.tau))
+        return point._replace(x=x_after, s=s, tau=taus, culprit=culprit), speeds_after
 
 
 class _Stages:

@@ -70,6 +70,7 @@ class Trajectory(eqx.Module):
         steps: tried, per twin.
         rejected: steps that the error test refused, per twin.
         culprit: number of the state, an algebraic variable, for which no value was found, per twin; -1 where there is none.
+        events: by name of the event of the state, how often it happened, per twin; one at the very last time is not counted.
         settings: how it was made.
         labels: of the values.
         names: of the twins; None where they have none.
@@ -81,6 +82,7 @@ class Trajectory(eqx.Module):
     steps: Int[Numbers, " twins"]
     rejected: Int[Numbers, " twins"]
     culprit: Int[Numbers, " twins"]
+    events: dict[str, Int[Numbers, " twins"]]
     settings: Settings = eqx.field(static=True)
     labels: tuple[Label, ...] = eqx.field(static=True, default=())
     names: tuple[str, ...] | None = eqx.field(static=True, default=None)

@@ -60,6 +60,7 @@ class Solved(NamedTuple):
         steps: tried, int32.
         rejected: those of them that were not accepted, int32.
         culprit: number of the algebraic variable for which no value was found, int32; -1 where there is none.
+        events: how often each event of the state happened, int32.
     """
 
     values: tuple[Float[Array, " saves"], ...]
@@ -69,6 +70,7 @@ class Solved(NamedTuple):
     steps: Int[Array, ""]
     rejected: Int[Array, ""]
     culprit: Int[Array, ""]
+    events: tuple[Int[Array, ""], ...]
 
 
 class Inputs(NamedTuple):

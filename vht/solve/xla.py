@@ -250,4 +250,4 @@ class _Segments:
         else:
             c, _ = lax.scan(self.segment, c, jnp.arange(segments, dtype=np.int32))
         values, tangents, rates = c.tables
-        return Solved(values, tangents, rates, c.status, c.steps, c.rejected, jnp.full((), -1, np.int32))
+        return Solved(values, tangents, rates, c.status, c.steps, c.rejected, jnp.full((), -1, np.int32), ())
