@@ -30,8 +30,8 @@ class Status(enum.IntEnum):
 _MESSAGES = {
     Status.OK: "The solve reached the last time.",
     Status.MAX_STEPS: (
-        "The budget of steps was spent before the last time: try a larger `max_steps`, a looser `rtol`, or parameters "
-        "that make the system less stiff."
+        "The budget of steps was spent before the last time: try `method=Rodas5P(...)` if the model is stiff, a larger "
+        "`max_steps`, or a looser `rtol`."
     ),
     Status.STEP_TOO_SMALL: (
         "The error test asked for steps below the resolution of time: try a looser `rtol` and a larger `atol`, "
