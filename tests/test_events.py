@@ -2,82 +2,31 @@
 
 import dataclasses
 import functools
-import sys
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hybrid_systems import Ball, BallBothWays, BallOnFloor, Thermostat, ball, thermostat
 from jax.core import Tracer
 from scipy.integrate import solve_ivp
 
-from vht.errors import ModelError, UnitError
-from vht.model import Organ, Scalar, Vars, algebraic, check_units, event, events, param, port, state
+from vht.model import Organ, Scalar, Vars, algebraic, event, gate, param, port, state
 from vht.solve import (
-    Diffrax,
     Doses,
     Rodas5P,
+    RushLarsen,
     Schedule,
     Signal,
     Tsit5,
+    periodic_state,
     simulate,
     simulate_with_jacobian,
 )
-from vht.solve.crossings import locate
 
 METHODS = [Tsit5(rtol=1e-10, atol=1e-12), Rodas5P(rtol=1e-10, atol=1e-12)]
 both_methods = pytest.mark.parametrize("method", METHODS, ids=["tsit5", "rodas5p"])
-
-
-class Ball(Organ):
-    """Falls and bounces."""
-
-    g: Scalar = param(9.81, "m/s^2", "gravity")
-    e: Scalar = param(0.8, "1", "share of the velocity that is left")
-
-    class State(Vars):
-        h: Scalar = state(1.0, "m", "height")
-        v: Scalar = state(0.0, "m/s", "velocity")
-
-    class Events(Vars):
-        floor: Scalar = event("m", "height above the floor", direction="falling")
-
-    def rates(self, t, x, u):
-        return self.State(h=x.v, v=-self.g)
-
-    def crossings(self, t, x, u):
-        return self.Events(floor=x.h)
-
-    def after(self, event, t, x, u):
-        return dataclasses.replace(x, v=-self.e * x.v)
-
-
-class BallOnFloor(Ball):
-    """... and put onto the floor when it bounces."""
-
-    def after(self, event, t, x, u):
-        return self.State(h=0.0, v=-self.e * x.v)
-
-
-class BallBothWays(Ball):
-    """... with an event that counts whichever way it goes."""
-
-    class Events(Vars):
-        floor: Scalar = event("m", "height above the floor")
-
-
-def ball(t, g, e, h0):
-    """Height, velocity and the number of bounces before."""
-    speed = jnp.sqrt(2.0 * g * h0)
-    hit, count = speed / g, 0
-    if t < hit:
-        return h0 - 0.5 * g * t * t, -g * t, count
-    while True:
-        speed, count = e * speed, count + 1
-        if t < hit + 2.0 * speed / g:
-            return speed * (t - hit) - 0.5 * g * (t - hit) ** 2, speed - g * (t - hit), count
-        hit = hit + 2.0 * speed / g
 
 
 @pytest.mark.parametrize("model", [Ball, BallOnFloor, BallBothWays])
@@ -114,44 +63,6 @@ def test_bounces_without_end_are_a_storm_and_nothing_falls_through_the_floor(mod
         assert np.nanmin(row) > -1e-9 and (known == (found.times <= end)).all()
 
 
-class Thermostat(Organ):
-    """Warms up all the time; cooling goes on and off between two thresholds. Remembers when it was switched last."""
-
-    a: Scalar = param(0.7, "K/s", "warming")
-    k: Scalar = param(1.3, "1/s", "cooling")
-    low: Scalar = param(1.0, "K", "cooling goes off")
-    high: Scalar = param(2.0, "K", "cooling goes on")
-
-    class State(Vars):
-        x: Scalar = state(1.2, "K", "temperature")
-        on: Scalar = state(0.0, "1", "whether it cools")
-        since: Scalar = state(0.0, "s", "time of the last switch")
-
-    class Events(Vars):
-        warm: Scalar = event("K", "above the upper threshold", direction="rising")
-        cold: Scalar = event("K", "below the lower threshold", direction="falling")
-
-    def rates(self, t, x, u):
-        return self.State(x=self.a - self.k * x.on * x.x, on=0.0 * self.k, since=0.0)
-
-    def crossings(self, t, x, u):
-        return self.Events(warm=x.x - self.high, cold=x.x - self.low)
-
-    def after(self, event, t, x, u):
-        return dataclasses.replace(x, on=1.0 if event == "warm" else 0.0, since=t)
-
-
-def thermostat(t, a, k, low, high, x0):
-    """Temperature and time of the last switch."""
-    x, since, on = x0, 0.0 * a, False
-    while True:
-        rest = a / k
-        switch = since + (jnp.log((high - rest) / (low - rest)) / k if on else (high - x) / a)
-        if t < switch:
-            return (rest + (x - rest) * jnp.exp(-k * (t - since)) if on else x + a * (t - since)), since
-        x, since, on = (low if on else high), switch, not on
-
-
 def thermostat_reference(times, given):
     def both(q, t):
         return jnp.stack(thermostat(t, *q))
@@ -165,20 +76,30 @@ GIVEN = (0.7, 1.3, 1.0, 2.0, 1.2)
 FREE = ["a", "k", "low", "high", "initial.x"]
 
 
-@pytest.mark.parametrize(
-    ("method", "backend"),
-    [(METHODS[0], "lanes"), (METHODS[1], "lanes"), (METHODS[0], "vmap")],
-    ids=["tsit5", "rodas5p", "vmap"],
-)
-def test_a_controller_with_two_thresholds(method, backend, unchecked_annotations):
+@both_methods
+def test_a_controller_with_two_thresholds(method):
     times = np.array([0.5, 1.3, 2.4, 3.0, 4.5, 6.1])
-    found, jacobian = simulate_with_jacobian(Thermostat(), times, free=FREE, method=method, backend=backend)
+    found, jacobian = simulate_with_jacobian(Thermostat(), times, free=FREE, method=method)
     values, slopes = thermostat_reference(times, GIVEN)
     assert found.ok.all()
     assert {name: count.tolist() for name, count in found.events.items()} == {"warm": [3], "cold": [2]}
     for j, name in enumerate(("x", "since")):
         np.testing.assert_allclose(found.values[name][0], values[:, j], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(jacobian[name][0], slopes[:, j], rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.usefixtures("unchecked_annotations")
+def test_lanes_do_what_jax_does():
+    backends: tuple[Any, ...] = ("lanes", "vmap")
+    (lanes, mine), (vmapped, theirs) = (
+        simulate_with_jacobian(
+            Thermostat(), np.array([1.3, 2.4]), free=["high"], method=METHODS[0], observe=["x"], backend=backend
+        )
+        for backend in backends
+    )
+    assert lanes.steps.tolist() == vmapped.steps.tolist()
+    np.testing.assert_allclose(lanes.values["x"], vmapped.values["x"], rtol=1e-11)
+    np.testing.assert_allclose(mine["x"], theirs["x"], rtol=1e-10)
 
 
 @pytest.mark.parametrize("method", [Tsit5, Rodas5P])
@@ -314,9 +235,10 @@ def test_jumps_across_a_threshold_are_events_too(method, poured):
     times = np.array([0.5, 0.8, 3.0])
 
     def solved(q):
-        when, amount, a, high = q
+        when, amount, a, high, begin = q
         schedule = Schedule(doses={"drink": Doses(when[None], amount[None])})
-        found = simulate(Chain(), times, twins={"a": a, "high": high}, schedule=schedule, method=method)
+        twins = {"a": a, "high": high}
+        found = simulate(Chain(), times, twins=twins, start=begin, schedule=schedule, method=method)
         assert isinstance(when, Tracer) or {k: v.tolist() for k, v in found.events.items()} == {
             "pumping": [1],
             "high": [1],
@@ -324,14 +246,14 @@ def test_jumps_across_a_threshold_are_events_too(method, poured):
         return jnp.stack([found.values[name][0] for name in ("x", "began", "noted")], axis=1)
 
     def exact(q):
-        when, amount, a, high = q
-        start = when if poured > 1.0 else (high - amount - 1.0) / a
-        noted = 1.0 + a * when + amount if poured > 1.0 else high
-        x = 1.0 + a * times + jnp.where(times > when, amount, 0.0) - 0.8 * jnp.maximum(times - start, 0.0)
+        when, amount, a, high, begin = q
+        start = when if poured > 1.0 else begin + (high - amount - 1.0) / a
+        noted = 1.0 + a * (when - begin) + amount if poured > 1.0 else high
+        x = 1.0 + a * (times - begin) + jnp.where(times > when, amount, 0.0) - 0.8 * jnp.maximum(times - start, 0.0)
         on = times > start
         return jnp.stack([x, jnp.where(on, start, 0.0), jnp.where(on, noted, 0.0)], axis=1)
 
-    q = tuple(map(jnp.array, (0.7, poured, 0.5, 2.0)))
+    q = tuple(map(jnp.array, (0.7, poured, 0.5, 2.0, 0.1)))
     np.testing.assert_allclose(solved(q), exact(q), rtol=1e-9, atol=1e-10)
     for mine, theirs in zip(jax.jacfwd(solved)(q), jax.jacfwd(exact)(q), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-8, atol=1e-8)
@@ -447,6 +369,65 @@ def test_a_valve_against_scipy(method):
     np.testing.assert_allclose(jacobian["P"][0, :, 0], slope, rtol=1e-4)
 
 
+def test_a_period_with_events():
+    period = 2.0 * np.pi / 6.0
+    paced, jacobian = simulate_with_jacobian(
+        Ventricle(), np.array([30.0 * period]), free=["R"], observe=["P"], method=METHODS[0]
+    )
+    assert paced.events["opens"] == 30
+
+    def found(R):
+        return periodic_state(Ventricle(), period, twins={"R": R}, method=METHODS[0]).values["P"][0]
+
+    value, slope = jax.value_and_grad(found)(jnp.array(0.05))
+    np.testing.assert_allclose(value, paced.values["P"][0, 0], rtol=1e-8)
+    np.testing.assert_allclose(slope, jacobian["P"][0, 0, 0], rtol=1e-6)
+
+
+class Channel(Organ):
+    """A gate that opens, and closes from a threshold on."""
+
+    tau: Scalar = param(0.5, "s", "time constant")
+    top: Scalar = param(0.6, "1", "where it turns")
+
+    class State(Vars):
+        n: Scalar = state(0.0, "1", "gate")
+        target: Scalar = state(1.0, "1", "where it tends")
+        turned: Scalar = state(0.0, "s", "when it turned")
+
+    class Events(Vars):
+        turns: Scalar = event("1", "gate over the threshold", direction="rising")
+
+    def rates(self, t, x, u):
+        return self.State(n=gate(x.n, x.target, self.tau), target=0.0, turned=0.0)
+
+    def crossings(self, t, x, u):
+        return self.Events(turns=x.n - self.top)
+
+    def after(self, event, t, x, u):
+        return dataclasses.replace(x, target=0.0, turned=t)
+
+
+@pytest.mark.parametrize(
+    "method", [RushLarsen(rtol=1e-9, atol=1e-12), RushLarsen(step=0.05)], ids=["adaptive", "fixed"]
+)
+def test_exponential_steps_are_exact_around_an_event(method):
+    times = np.array([0.3, 1.0])
+
+    def exact(q):
+        tau, top = q
+        turned = -tau * jnp.log1p(-top)
+        n = jnp.where(times < turned, 1.0 - jnp.exp(-times / tau), top * jnp.exp(-(times - turned) / tau))
+        return jnp.stack([n, jnp.where(times < turned, 0.0, turned)])
+
+    q = jnp.array([0.5, 0.6])
+    found, jacobian = simulate_with_jacobian(Channel(), times, free=["tau", "top"], method=method)
+    expected, slopes = exact(q), jax.jacfwd(exact)(q)
+    for j, name in enumerate(("n", "turned")):
+        np.testing.assert_allclose(found.values[name][0], expected[j], rtol=1e-12)
+        np.testing.assert_allclose(jacobian[name][0], slopes[j], rtol=1e-11, atol=1e-12)
+
+
 class Tank(Organ):
     """Runs out until the flow, an algebraic variable, is low: then a valve closes, and the flow jumps to its new value."""
 
@@ -516,284 +497,3 @@ def test_no_values_of_algebraic_variables_after_an_event():
     # F is q / sqrt(2): so long until V is q / k
     end = (2.0 - 0.4 / 0.9) / (0.4 / np.sqrt(2.0))
     np.testing.assert_array_equal(np.isfinite(found.values["V"][0]), found.times < end)
-
-
-# --------------------------------------------------------------------------------------------------------------- edges
-
-
-class Wave(Organ):
-    """An angle that turns, and its sine with an offset."""
-
-    w: Scalar = param(1.0, "1/s", "angular frequency")
-    offset: Scalar = param(0.0, "1", "of the sine")
-
-    class State(Vars):
-        a: Scalar = state(0.0, "1", "angle")
-        up: Scalar = state(0.0, "s", "last time of up")
-
-    class Events(Vars):
-        up: Scalar = event("1", "sine", direction="rising")
-        down: Scalar = event("1", "sine", direction="falling")
-        any: Scalar = event("1", "sine", direction="both")
-        late: Scalar = event("s", "time over a time of the schedule")
-
-    def rates(self, t, x, u):
-        return self.State(a=self.w, up=0.0)
-
-    def crossings(self, t, x, u):
-        sine = jnp.sin(x.a) - self.offset
-        return self.Events(up=sine, down=sine, any=sine, late=t - t)
-
-    def after(self, event, t, x, u):
-        return dataclasses.replace(x, up=t) if event == "up" else x
-
-
-@both_methods
-def test_directions_and_values_that_start_at_zero(method):
-    # the angle is linear in time: steps span many turns but for `max_step`
-    method = dataclasses.replace(method, max_step=1.5)
-    offsets = np.array([0.0, 0.0, 0.5, 2.0])
-    found = simulate(
-        Wave(),
-        np.array([0.0, 9.0]),
-        twins={"offset": offsets},
-        initial={"a": np.array([0.0, 1.0, 0.0, 0.0])},
-        method=method,
-    )
-    # from 0 to 9 (the second: from 1 to 10) the sine is 0 at 3.14, 6.28 (9.42); a first one at 0 leaves it at once
-    assert found.events["up"].tolist() == [2, 1, 2, 0]
-    assert found.events["down"].tolist() == [1, 2, 2, 0]
-    assert found.events["any"].tolist() == [3, 3, 4, 0]
-    assert found.events["late"].tolist() == [0, 0, 0, 0]
-    expected = [2.0 * np.pi, 2.0 * np.pi - 1.0, 2.0 * np.pi + np.arcsin(0.5), 0.0]
-    np.testing.assert_allclose(found.values["up"][:, 1], expected, atol=1e-9)
-
-
-@both_methods
-def test_a_value_that_crosses_and_returns_within_a_step(method):
-    # solved exactly by either method, whose steps grow until one spans all: top of the flight a little over 0
-    class Throw(Ball):
-        class Events(Vars):
-            up: Scalar = event("m", "height", direction="rising")
-            down: Scalar = event("m", "height", direction="falling")
-
-        def crossings(self, t, x, u):
-            return self.Events(up=x.h, down=x.h)
-
-        def after(self, event, t, x, u):
-            return x
-
-    found = simulate(Throw(g=1.0), np.array([60.0]), initial={"h": -190.0, "v": 20.0}, method=method)
-    # v^2 / (2 g) = 200: above 0 from 20 - sqrt(20) to 20 + sqrt(20)
-    assert found.events["up"] == 1 and found.events["down"] == 1
-    assert found.steps[0] < 60
-
-
-class Clock(Organ):
-    """Doses, and events at known times: what comes first?"""
-
-    T: Scalar = param(2.0, "s", "time of the events")
-
-    class State(Vars):
-        x: Scalar = state(1.0, "mg", "doses and what events make of them")
-        n: Scalar = state(0.0, "1", "events so far")
-
-    class In(Vars):
-        dose: Scalar = port("mg/s", "doses", kind="flow")
-
-    class Events(Vars):
-        double: Scalar = event("s", "time over T", direction="rising")
-        same: Scalar = event("s", "time over T", direction="rising")
-
-    def rates(self, t, x, u):
-        return self.State(x=u.dose, n=0.0)
-
-    def crossings(self, t, x, u):
-        return self.Events(double=t - self.T, same=t - self.T)
-
-    def after(self, event, t, x, u):
-        return self.State(x=2.0 * x.x, n=x.n + 1.0) if event == "double" else self.State(x=x.x, n=x.n + 10.0)
-
-
-@both_methods
-def test_events_at_the_times_of_saves_doses_start_and_end(method):
-    when = np.array([2.0, 3.0, 0.0, 5.0, 6.0])
-    times = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
-    found, jacobian = simulate_with_jacobian(
-        Clock(),
-        times,
-        free=["T"],
-        twins={"T": when},
-        schedule=Schedule(doses={"dose": Doses(np.array([3.0]), np.array([5.0]))}),
-        method=method,
-    )
-    assert found.ok.all()
-    # a save at the time of an event gives the value before it; a dose at that time comes first, as the event is not yet over
-    assert found.values["n"].tolist() == [
-        [0.0, 0.0, 0.0, 11.0, 11.0, 11.0],
-        [0.0, 0.0, 0.0, 0.0, 11.0, 11.0],
-        [0.0, 11.0, 11.0, 11.0, 11.0, 11.0],
-        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-    ]
-    np.testing.assert_allclose(found.values["x"][:, -1], [7.0, 12.0, 7.0, 6.0, 6.0], rtol=1e-12)
-    np.testing.assert_array_equal(jacobian["x"], 0.0)
-
-
-class Chatter(Organ):
-    """Is pushed back whenever it passes its threshold."""
-
-    a: Scalar = param(1.0, "m/s", "speed")
-
-    class State(Vars):
-        x: Scalar = state(-1.0, "m", "place")
-        back: Scalar = state(0.0, "1", "goes back")
-
-    class Events(Vars):
-        over: Scalar = event("m", "place", direction="rising")
-        under: Scalar = event("m", "place", direction="falling")
-
-    def rates(self, t, x, u):
-        return self.State(x=self.a * (1.0 - 2.0 * x.back), back=0.0)
-
-    def crossings(self, t, x, u):
-        return self.Events(over=x.x, under=x.x)
-
-    def after(self, event, t, x, u):
-        return dataclasses.replace(x, back=1.0 if event == "over" else 0.0)
-
-
-@both_methods
-def test_chatter_is_a_storm_and_leaves_other_twins_alone(method):
-    found = simulate(Chatter(), np.array([0.5, 2.0]), twins={"a": np.array([1.0, 0.1])}, method=method)
-    assert [(f.index, f.status) for f in found.failures()] == [(0, "event_storm")]
-    np.testing.assert_allclose(found.values["x"], [[-0.5, np.nan], [-0.95, -0.8]], rtol=1e-9)
-
-
-def test_events_that_are_no_numbers_end_the_twin():
-    class Root(Ball):
-        def crossings(self, t, x, u):
-            return self.Events(floor=jnp.sqrt(x.h * x.h * x.h) / jnp.sqrt(x.h))
-
-    found = simulate(Root(), np.array([0.3, 0.6]), method=METHODS[0])
-    assert [f.status for f in found.failures()] == ["non_finite"]
-    assert np.isfinite(found.values["h"]).tolist() == [[True, False]]
-    found = simulate(Root(), np.array([0.3]), initial={"h": -1.0}, method=METHODS[0])
-    assert [f.status for f in found.failures()] == ["non_finite"]
-
-
-def test_the_first_crossing_is_located_in_few_turns():
-    turns = 0
-
-    def counted(_):
-        nonlocal turns
-        turns += 1
-
-    def values(theta):
-        jax.debug.callback(counted, theta)
-        return (theta**9 - 0.5**9, jnp.expm1(40.0 * (theta - 0.9)), jnp.full_like(theta, 3.0))
-
-    found = locate(
-        values,
-        ("rising", "both", "rising"),
-        values(jnp.array(0.0)),
-        values(jnp.array(1.0)),
-        jnp.array(True),
-        jnp.array(1e-15),
-    )
-    theta, fired = jax.block_until_ready(found)
-    jax.effects_barrier()
-    assert 0.5 < theta < 0.5 + 2e-15 and [bool(here) for here in fired] == [True, False, False]
-    assert turns < 20
-
-
-# ---------------------------------------------------------------------------------------------------------- what is said
-
-
-def test_declarations():
-    assert [(v.name, v.unit, v.direction, v.kind) for v in events(Ball).values()] == [
-        ("floor", "m", "falling", "event")
-    ]
-
-    class Silent(Organ):
-        class State(Vars):
-            x: Scalar = state(0.0, "m", "place")
-
-        class Events(Vars):
-            over: Scalar = event("m", "place")
-
-        def rates(self, t, x, u):
-            return self.State(x=0.0)
-
-    with pytest.raises(ModelError, match=r"Silent declares events, so it must define `crossings\(self, t, x, u\)`"):
-        Silent()
-
-    class Otherwise(Silent):
-        class Events(Vars):
-            over: Scalar = state(0.0, "m", "place")
-
-    with pytest.raises(
-        ModelError, match=r"declared with `event\(unit, meaning\)`, but `over` of Otherwise.Events uses"
-    ):
-        Otherwise()
-
-    class Undeclared(Organ):
-        class State(Vars):
-            x: Scalar = state(0.0, "m", "place")
-
-        def rates(self, t, x, u):
-            return self.State(x=0.0)
-
-        def crossings(self, t, x, u):
-            return x
-
-    with pytest.raises(
-        ModelError, match="Undeclared defines `crossings`, so it must declare events in a class `Events"
-    ):
-        Undeclared()
-
-
-def test_a_direction_is_one_of_three(unchecked_annotations):
-    class Upwards(Ball):
-        class Events(Vars):
-            floor: Scalar = event("m", "place", direction="upwards")  # type: ignore[arg-type]
-
-    with pytest.raises(ModelError, match='`direction` must be "both", "rising" or "falling", but got \'upwards\''):
-        Upwards()
-
-
-def test_units_of_events():
-    class Crossings(Ball):
-        def crossings(self, t, x, u):
-            return self.Events(floor=x.h - x.v)
-
-    with pytest.raises(UnitError, match=r"Crossings.crossings: `sub` of m and m/s \(.*test_events.py:\d+"):
-        check_units(Crossings)
-
-    class Declared(Ball):
-        def crossings(self, t, x, u):
-            return self.Events(floor=x.v)
-
-    with pytest.raises(UnitError, match=r"Declared.crossings: the event `floor` must be in m, but is in m/s"):
-        check_units(Declared)
-
-    class After(Ball):
-        def after(self, event, t, x, u):
-            return self.State(h=x.h, v=-self.e * x.h)
-
-    with pytest.raises(
-        UnitError, match=r"After.after floor: the state after the event `v` must be in m/s, but is in m"
-    ):
-        check_units(After)
-
-
-def test_other_backends_refuse_events(monkeypatch):
-    with pytest.raises(ValueError, match="`Ball` has events of the state or algebraic variables"):
-        simulate(Ball(), np.array([1.0]), backend="xla")
-    with pytest.raises(ModelError, match="`Ball` has events of the state"):
-        simulate(Ball(), np.array([1.0]), method=Diffrax())
-    monkeypatch.setattr(sys.modules["vht.solve.simulate"], "PLATFORMS", ("elsewhere",))
-    with pytest.raises(
-        ValueError, match=r"`Ball` has events of the state or algebraic variables.*inside a transformation"
-    ):
-        jax.jit(lambda g: simulate(Ball(), np.array([1.0]), twins={"g": g}).values["h"])(jnp.array(9.0))
