@@ -1,4 +1,4 @@
-"""``python -m benchmarks [all | circulation | jacobian | calibration | impossible | first-result | stiff | long-inputs] [--quick]``."""
+"""``python -m benchmarks [all | NAME ...] [--quick]``; the names are those in cases.py, such as `circulation`."""
 
 from __future__ import annotations
 

@@ -241,8 +241,39 @@ class Periodic:
     rtols: tuple[float, ...] = (1e-4, 1e-6, 1e-8)
 
 
-Case = Circulation | Jacobian | Calibration | Impossible | FirstResult | Stiff | LongInputs | Periodic
-Name = Literal["circulation", "jacobian", "calibration", "impossible", "first-result", "stiff", "long-inputs", "periodic"]
+@dataclass(frozen=True)
+class Gradients:
+    """Derivatives through schedules, events, periodic and steady states.
+
+    Attributes:
+        twins: of each cohort.
+        cohorts: which; see gradients.py.
+        methods: of this package.
+        rtols: relative tolerances; the absolute ones follow from them, see gradients_cohorts.py.
+        seed: of the cohorts.
+        differences: twins of the circulation on which its reference is checked by differences.
+    """
+
+    twins: int = 64
+    cohorts: tuple[str, ...] = ("oral drug", "meals", "insulin pump", "HIRES at rest", "circulation")
+    methods: tuple[str, ...] = ("Tsit5", "Rodas5P")
+    rtols: tuple[float, ...] = (1e-3, 1e-5, 1e-7)
+    seed: int = 7
+    differences: int = 16
+
+
+Case = Circulation | Jacobian | Calibration | Impossible | FirstResult | Stiff | LongInputs | Periodic | Gradients
+Name = Literal[
+    "circulation",
+    "jacobian",
+    "calibration",
+    "impossible",
+    "first-result",
+    "stiff",
+    "long-inputs",
+    "periodic",
+    "gradients",
+]
 
 FULL: dict[Name, Case] = {
     "circulation": Circulation(),
@@ -253,6 +284,7 @@ FULL: dict[Name, Case] = {
     "stiff": Stiff(),
     "long-inputs": LongInputs(),
     "periodic": Periodic(),
+    "gradients": Gradients(),
 }
 QUICK: dict[Name, Case] = {
     "circulation": Circulation(
@@ -291,4 +323,7 @@ QUICK: dict[Name, Case] = {
     ),
     "long-inputs": LongInputs(week_twins=32, line_twins=16, line=5000, repeats=1, diffrax=4),
     "periodic": Periodic(twins=64, gradient_twins=4, rtols=(1e-6,), repeats=1),
+    "gradients": Gradients(
+        twins=8, cohorts=("oral drug", "insulin pump"), methods=("Tsit5",), rtols=(1e-5,), differences=2
+    ),
 }
