@@ -323,8 +323,8 @@ def test_a_dose_after_which_there_is_no_value():
 
 
 def test_where_the_equations_lose_their_solution_a_twin_ends():
-    # at x = r the height is 0 and does not determine anything any more
-    found = simulate(Circle(), np.array([1.9, 3.0]), method=Rodas5P(max_steps=2000), backend="lanes")
+    # at x = r the height is 0 and does not determine anything any more; near it a height hangs on x ever more steeply
+    found = simulate(Circle(), np.array([1.9, 3.0]), method=Rodas5P(rtol=1e-8, max_steps=2000), backend="lanes")
     assert found.status[0] in (Status.SINGULAR, Status.STEP_TOO_SMALL, Status.NON_FINITE)
     np.testing.assert_allclose(found.values["z"][0], [np.sqrt(4.0 - 1.9**2), np.nan], rtol=1e-5)
 

@@ -29,6 +29,9 @@ from vht.solve.steppers import underestimate
 from vht.solve.system import Named, Scalar, Switches, Values
 from vht.solve.twin import Inputs, Twin
 
+# The estimate is that of the solution of order 4, while that of order 5 is carried on: the usual test problems end with a
+# tenth of the error asked for, from 1e-3 to 1e-9. This share of the estimate brings them nearer (`python -m benchmarks stiff`).
+CAUTION = 0.5
 # of the work table, by direction: the sensitivities at the end of the step, and the coefficients inside it
 END, INSIDE = 0, (1, 2, 3)
 PARTS = 4
@@ -66,7 +69,7 @@ class Stiff:
     """
 
     order = rodas.ORDER
-    underestimate = underestimate(rodas.NODES, *map(tuple, rodas.classical()[2:]))
+    underestimate = underestimate(rodas.NODES, *map(tuple, rodas.classical()[2:])) / CAUTION
 
     def __init__(self, augmented: Augmented, twin: Twin, time_rates: bool = False) -> None:
         self.augmented, self.twin, self.time_rates = augmented, twin, time_rates
@@ -269,7 +272,7 @@ class Stiff:
 
         u, end = stages.solve(x, rates, slope_t, None)
         scales = self.scales(self.twin.atol, x, end)
-        square = mean_square(tuple(e / s for e, s in zip(u[-1], scales, strict=True)))
+        square = mean_square(tuple(e / s for e, s in zip(u[-1], scales, strict=True))) * CAUTION**2
         inside = tuple(_combined(weights, u) for weights in rodas.DENSE)
         if point.s is None or point.work is None:
             return Step(square, end, (), seen, stages.factors.regular, _Inner(end, inside, None))
@@ -294,7 +297,7 @@ class Stiff:
             bent = [_product(curvature, stage, self.n) for stage in u]
             v, s_end = stages.solve(s, rates, along, bent)
             scales = self.scales(self.twin.atol / read(self.twin.sizes, k), s, s_end)
-            square = mean_square(tuple(e / w for e, w in zip(v[-1], scales, strict=True)))
+            square = mean_square(tuple(e / w for e, w in zip(v[-1], scales, strict=True))) * CAUTION**2
             for part, row in enumerate((s_end, *(_combined(weights, v) for weights in rodas.DENSE))):
                 work = self.write_row(work, k * np.int32(PARTS) + np.int32(part), row)
             # NaN must not be lost in a maximum
