@@ -17,7 +17,7 @@ from vht.model.variables import Scalar
 GATE = "vht_gate"
 SMOOTH = "vht_smooth"
 
-# up to where the series stands in for the quotient: there it is exact to rounding, and the quotient's second derivative too
+# up to where the series stands in for the quotient: there both are exact to rounding, and their second derivatives to 4e-13
 _SERIES = 0.1
 
 

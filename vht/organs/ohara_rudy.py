@@ -74,8 +74,10 @@ class OHaraRudyCiPA(Organ):
     (`Obound`, `IObound`) and may be trapped when it closes (`Cbound`); `Kmax`, `Ku`, `halfmax`, `n` and `Vhalf` describe it,
     and what it blocks beside is told by smaller conductances. The stimulus is -80 uA/uF for 0.5 ms, carried by potassium.
 
-    Equations, constants and initial values are those of the CellML encoding. Kinetics at voltages beyond 250 mV from zero
-    are those at 250 mV. Priors are a spread of 20 % around the paper's values and no measurement.
+    Equations, constants and initial values are those of the CellML encoding, but for two: `Kt` is the value that the authors'
+    program gives every drug (0 there and in the encoding without one, where it makes no difference), and currents through
+    permeabilities, which are per area, are divided by `cm`, which both leave out, 1 uF/cm^2 as it is. Kinetics at voltages
+    beyond 250 mV from zero are those at 250 mV. Priors are a spread of 20 % around the paper's values and no measurement.
 
     Verified against CVODE on the equations written again, and rate by rate at random states (tests/test_heart_cells.py).
     """
