@@ -723,3 +723,10 @@ class NoQuantity(Tidal):
 def test_declarations_of_conserved_quantities_are_checked(model, error, message):
     with pytest.raises(error, match=message):
         check_units(model)
+
+
+def test_events_of_the_state_are_not_overlooked():
+    from hybrid_systems import Ball
+
+    with pytest.raises(ModelError, match="has events of the state"):
+        steady_state(Ball())

@@ -101,7 +101,7 @@ def steady_state(
         States and outputs, with a status for each twin.
 
     Raises:
-        ModelError: as `simulate`; rates that depend on time.
+        ModelError: as `simulate`; rates that depend on time; events of the state.
         TypeError: as `simulate`.
         ValueError: as `simulate`.
     """
@@ -120,6 +120,11 @@ def steady_state(
         raise ModelError(
             f"The rates of `{type(model).__name__}` depend on time, so that it has no steady state: `periodic_state` finds "
             "the state that repeats itself after a period."
+        )
+    if request.plan.system.events:
+        raise ModelError(
+            f"`{type(model).__name__}` has events of the state (`{request.plan.system.events[0][0]}`), which a search by the "
+            "rates alone would overlook: simulate it until it is at rest, or find its `periodic_state`."
         )
     controls = _Controls(
         tolerance=np.float64(tolerance),  # type: ignore[arg-type]
