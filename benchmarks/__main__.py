@@ -1,4 +1,4 @@
-"""``python -m benchmarks [all | NAME ...] [--quick]``; the names are those in cases.py, such as `circulation`."""
+"""``python -m benchmarks [all | NAME ...] [--quick]``; `--help` lists the names."""
 
 from __future__ import annotations
 

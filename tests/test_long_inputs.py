@@ -10,8 +10,8 @@ import pytest
 from systems import Filter, Oral
 
 from vht.solve import Doses, Schedule, Signal, Tsit5, simulate, simulate_with_jacobian
+from vht.solve.columns import kernel_columns
 from vht.solve.padding import padded, padded_length
-from vht.solve.plan import _columns
 from vht.solve.request import Request
 from vht.solve.schedule import event_list
 
@@ -248,7 +248,7 @@ def test_a_shared_signal_stays_shared_when_starts_differ(rng):
     starts = np.array([0.0, 0.5, 1.0])
     request = Request.of(Filter(), np.array([2.0]), None, None, starts, schedule, None, TIGHT)
     given = jax.tree.map(jnp.asarray, request.given)
-    twin, axes = _columns(request.plan, given, (), ())
+    twin, axes = kernel_columns(request.plan, given, (), ())
     assert twin.events.time.shape == (300,) and twin.events.values["u"].shape == (300,)
     assert axes.events.time is None and axes.events.first == 0
     together = simulate(Filter(), np.array([2.0]), start=starts, schedule=schedule, method=TIGHT).values["x"]

@@ -18,8 +18,8 @@ from vht_kernels.uniform import inner_jaxprs
 
 from vht.solve import rosenbrock, steppers
 from vht.solve.elimination import Elimination
+from vht.solve.given import Results
 from vht.solve.methods import Auto
-from vht.solve.plan import Results
 from vht.solve.request import Request
 from vht.solve.sparse import jacobian
 from vht.solve.status import Status

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from vht.solve.plan import Given, Plan
+from vht.solve.given import Given, Plan
 from vht.solve.schedule import Doses, Schedule, Signal
 
 MULTIPLE = 8

@@ -16,8 +16,8 @@ from jaxtyping import ArrayLike, Shaped
 from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
 from vht.solve.exponential import gating_states
+from vht.solve.given import Given, Plan, Results
 from vht.solve.methods import Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
-from vht.solve.plan import Given, Plan, Results
 from vht.solve.schedule import Doses, Schedule, Signal, listed
 from vht.solve.sensitivity import Direction
 from vht.solve.system import System, system_of

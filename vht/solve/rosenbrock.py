@@ -14,12 +14,13 @@ order 4, dense output of order 4; stiffly accurate and L-stable, of full order f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Array, Float
 
-Scalar = Float[Array, ""]
+from vht.solve.elimination import Elimination, Factors
+from vht.solve.sparse import Entries, Scalar
+from vht.solve.system import Values
 
 ORDER = 5
 GAMMA = 0.21193756319429014
@@ -139,3 +140,60 @@ def dense(theta: Scalar, begin: Scalar, end: Scalar, coefficients: Sequence[Scal
     first, second, third = coefficients
     rest = 1.0 - theta
     return rest * begin + theta * (end + rest * (first + theta * (second + theta * third)))
+
+
+class Stages:
+    """The linear equations of one step: factored once, solved for states and for each direction.
+
+    Args:
+        h: the step.
+        slope_x: derivatives of the rates by the states, at its beginning.
+        size: number of states.
+        differential: numbers of those that have a rate; the others are algebraic.
+    """
+
+    def __init__(self, h: Scalar, slope_x: Entries, size: int, differential: Sequence[int]) -> None:
+        self.h, self.n = h, size
+        self.inverse = 1.0 / h
+        self.differential = frozenset(differential)
+        diagonal = {(j, j): self.inverse * (1.0 / GAMMA) for j in differential}
+        matrix = {key: -slope for key, slope in slope_x.items()}
+        for key, value in diagonal.items():
+            matrix[key] = value + matrix[key] if key in matrix else value
+        self.factors: Factors = Elimination(frozenset(matrix), size).factor(matrix)
+
+    def solve(
+        self,
+        start: Values,
+        rates: Callable[[int, Values], Sequence[Scalar]],
+        slope_t: Sequence[Scalar | None],
+        bent: Sequence[Sequence[Scalar | None]] | None,
+    ) -> tuple[list[Values], Values]:
+        """All stages, and the end of the step.
+
+        Args:
+            start: at the beginning of the step.
+            rates: of a stage's number and argument.
+            slope_t: derivative of the rates along time.
+            bent: by stage, what the sensitivities' matrix adds; None for the states.
+        """
+        u: list[Values] = []
+        argument = start
+        for i in range(STAGES):
+            if i >= STAGES - 2:
+                argument = tuple(a + last for a, last in zip(argument, u[-1], strict=True))
+            elif i > 0:
+                argument = tuple(combine(ARGUMENTS[i], [stage[j] for stage in u], start[j]) for j in range(self.n))
+            right = list(rates(i, argument))
+            time = self.h * TIME[i]
+            for j in range(self.n):
+                drift, bend = slope_t[j], None if bent is None else bent[i][j]
+                if TIME[i] and drift is not None:
+                    right[j] = right[j] + time * drift
+                if bend is not None:
+                    right[j] = right[j] + bend
+                if i > 0 and j in self.differential:
+                    coupled = combine(COUPLING[i], [stage[j] for stage in u])
+                    right[j] = right[j] + coupled * self.inverse
+            u.append(tuple(self.factors.solve(right)))
+        return u, tuple(a + last for a, last in zip(argument, u[-1], strict=True))

@@ -17,9 +17,10 @@ from vht_kernels import LoweringError
 
 from vht.model import Organ, Twins
 from vht.solve.auto import decided
+from vht.solve.given import Given, Plan, Results
 from vht.solve.methods import Auto, Diffrax, Method, Tsit5
 from vht.solve.padding import by_length
-from vht.solve.plan import Given, Plan, Results, solve, solve_cohort
+from vht.solve.plan import solve, solve_cohort
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule
 from vht.solve.sensitivity import Direction

@@ -20,7 +20,6 @@ from vht.solve import rosenbrock as rodas
 from vht.solve.consistent import Constraints
 from vht.solve.crossings import Jumps
 from vht.solve.directions import Directions, Index, MovedEvents
-from vht.solve.elimination import Elimination, Factors
 from vht.solve.explicit import first_step, write_row
 from vht.solve.propagate import Span, Step, all_finite, choose, mean_square
 from vht.solve.sensitivity import Augmented, Line
@@ -256,7 +255,7 @@ class Stiff:
         f, slope_x, slope_t = self.slopes(
             lambda t, x, u, du: self.system.rates(t, self.p, x, u), begin, x, line, Line({}, {})
         )
-        stages = _Stages(self, h, slope_x)
+        stages = rodas.Stages(h, slope_x, self.n, self.differential)
         seen = [switches]
         times = [span.at(node) for node in rodas.NODES]
         clock = [self.cast(t) for t in times]
@@ -475,58 +474,6 @@ class Stiff:
 
         s, taus = self.each(of, (point.s, point.tau))
         return point._replace(x=x_after, s=s, tau=taus, culprit=culprit), speeds_after
-
-
-class _Stages:
-    """The linear equations of one step: factored once, solved for states and for each direction."""
-
-    def __init__(self, method: Stiff, h: Scalar, slope_x: Entries) -> None:
-        self.h, self.n = h, method.n
-        self.inverse = 1.0 / h
-        self.differential = frozenset(method.differential)
-        diagonal = {(j, j): self.inverse * (1.0 / rodas.GAMMA) for j in method.differential}
-        matrix = {key: -slope for key, slope in slope_x.items()}
-        for key, value in diagonal.items():
-            matrix[key] = value + matrix[key] if key in matrix else value
-        self.factors: Factors = Elimination(frozenset(matrix), method.n).factor(matrix)
-
-    def solve(
-        self,
-        start: Values,
-        rates: Callable[[int, Values], Sequence[Scalar]],
-        slope_t: Sequence[Scalar | None],
-        bent: Sequence[Sequence[Scalar | None]] | None,
-    ) -> tuple[list[Values], Values]:
-        """All stages, and the end of the step.
-
-        Args:
-            start: at the beginning of the step.
-            rates: of a stage's number and argument.
-            slope_t: derivative of the rates along time.
-            bent: by stage, what the sensitivities' matrix adds; None for the states.
-        """
-        u: list[Values] = []
-        argument = start
-        for i in range(rodas.STAGES):
-            if i >= rodas.STAGES - 2:
-                argument = tuple(a + last for a, last in zip(argument, u[-1], strict=True))
-            elif i > 0:
-                argument = tuple(
-                    rodas.combine(rodas.ARGUMENTS[i], [stage[j] for stage in u], start[j]) for j in range(self.n)
-                )
-            right = list(rates(i, argument))
-            time = self.h * rodas.TIME[i]
-            for j in range(self.n):
-                drift, bend = slope_t[j], None if bent is None else bent[i][j]
-                if rodas.TIME[i] and drift is not None:
-                    right[j] = right[j] + time * drift
-                if bend is not None:
-                    right[j] = right[j] + bend
-                if i > 0 and j in self.differential:
-                    coupled = rodas.combine(rodas.COUPLING[i], [stage[j] for stage in u])
-                    right[j] = right[j] + coupled * self.inverse
-            u.append(tuple(self.factors.solve(right)))
-        return u, tuple(a + last for a, last in zip(argument, u[-1], strict=True))
 
 
 def _combined(weights: Sequence[float], stages: Sequence[Values]) -> Values:
