@@ -436,7 +436,6 @@ def test_labels():
     table = found.to_xarray()
     assert table["central"].attrs["units"] == "mg" and table["growth"].attrs["units"] == "1/h"
     assert table["iterations"].attrs["long_name"] == "periods simulated" and table.attrs["kind"] == "periodic"
-    assert list(found.initial) == ["central"]
 
 
 # ---------------------------------------------------------------------------------------------------------- circulation

@@ -11,11 +11,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from vht.model import Organ, conserved, outputs, states, with_parameters
+from vht.solve.given import Given, Plan
 from vht.solve.methods import Method
-from vht.solve.plan import Given, Plan, solve
+from vht.solve.plan import solve
 from vht.solve.request import Request
 from vht.solve.sensitivity import Direction
 from vht.solve.status import Status
@@ -60,7 +62,8 @@ _MESSAGES = {
     FixedPointStatus.SINGULAR: (
         "There is no one steady or periodic state: some combination of states stays as it was, or nothing holds it. If it is "
         "conserved, such as a closed volume of blood, declare it in the model's class `Conserved`, and the initial state's "
-        "amount is kept; else look for parameters that switch a return off, such as a clearance of zero."
+        "amount is kept (quantities that follow from one another only once); else look for parameters that switch a return "
+        "off, such as a clearance of zero."
     ),
     FixedPointStatus.NO_CONVERGENCE: (
         "The budget was spent before the state repeated itself within the tolerance: try a larger budget, an initial state "
@@ -85,6 +88,8 @@ class FixedPointSettings:
         method: of the simulations, with its settings.
         tolerance: of the residual.
         backend: that ran, "lanes" or "xla".
+        states: names of the model's states.
+        note: why this method, if it was not the user who chose it.
     """
 
     model: str
@@ -93,6 +98,8 @@ class FixedPointSettings:
     method: Method
     tolerance: float
     backend: str
+    states: tuple[str, ...] = ()
+    note: str = ""
 
 
 class FixedPoint(eqx.Module):
@@ -131,9 +138,17 @@ class FixedPoint(eqx.Module):
 
     @property
     def initial(self) -> dict[str, Float[Numbers, " twins"]]:
-        """The states alone, ready for the `initial` of `simulate`. Needs all states among what is observed."""
-        kinds = {label.name: label.kind for label in self.labels}
-        return {name: value for name, value in self.values.items() if kinds[name] == "state"}
+        """The states alone, ready for the `initial` of `simulate`.
+
+        Raises:
+            ValueError: a state is not among what was observed.
+        """
+        missing = [name for name in self.settings.states if name not in self.values]
+        if missing:
+            raise ValueError(
+                f"`initial` needs all states, but `{missing[0]}` was not observed: leave `observe` out, or name it there."
+            )
+        return {name: self.values[name] for name in self.settings.states}
 
     def name(self, twin: int) -> str:
         """The name of a twin, its number where it has none."""
@@ -183,6 +198,7 @@ class FixedPoint(eqx.Module):
             "method": repr(s.method),
             "tolerance": s.tolerance,
             "backend": s.backend,
+            **({"chosen": s.note} if s.note else {}),
         }
         return xarray.Dataset(data, {"twin": ("twin", twins)}, attributes)
 
@@ -197,7 +213,16 @@ def fixed_point(
         Label(v.name, str(v.unit), v.meaning, v.kind, v.source) for v in (variables[name] for name in observed)
     )
     time_unit = getattr(model, "time", "s")
-    settings = FixedPointSettings(type(model).__name__, time_unit, kind, request.method, tolerance, backend)
+    settings = FixedPointSettings(
+        type(model).__name__,
+        time_unit,
+        kind,
+        request.method,
+        tolerance,
+        backend,
+        request.plan.system.states,
+        request.note,
+    )
     return FixedPoint(**found, settings=settings, labels=labels, names=request.names)
 
 
@@ -227,10 +252,28 @@ def parameters_of(plan: Plan, given: Given) -> dict[str, Array]:
     return {name: spread(plan, column) for name, column in given.parameters.items()}
 
 
-def initial_of(plan: Plan, given: Given) -> Float[Array, "twins states"]:
-    """The initial states."""
-    own = {name: spread(plan, column) for name, column in given.initial.items()}
-    return jnp.stack(jax.vmap(plan.system.initial)(parameters_of(plan, given), own), axis=-1)
+def initial_of(plan: Plan, given: Given) -> tuple[Float[Array, "twins states"], Float[Array, "twins amounts"]]:
+    """The initial states, on which nothing depends to first order but their amounts of the conserved quantities."""
+    columns = parameters_of(plan, given), {name: spread(plan, column) for name, column in given.initial.items()}
+
+    def of(p: Parameters, own: Parameters) -> tuple[Array, Array]:
+        x = jnp.stack(jax.vmap(plan.system.initial)(dict(p), dict(own)), axis=-1)
+        return x, amounts_of(plan.system, p, x)
+
+    x, amounts = of(*columns)
+    fine = jnp.isfinite(x).all(axis=1) & jnp.isfinite(amounts).all(axis=1)
+    rows = stand_ins(fine)
+    _, instead = of(*jax.tree.map(lambda column: column[rows], columns))
+    return lax.stop_gradient(x), jnp.where(fine[:, None], instead, jnp.nan)
+
+
+def stand_ins(ok: Bool[Array, " twins"]) -> Int[Array, " twins"]:
+    """For each twin the number of the twin to compute with: its own, or that of one that is ok.
+
+    The NaN of a twin without numbers would enter the derivatives of what all twins share, even where its result is replaced.
+    """
+    twins = ok.shape[0]
+    return jnp.where(ok, jnp.arange(twins), jnp.argmax(ok) if twins else 0)
 
 
 def conserved_values(system: System) -> Callable[[Named, Values], Values]:
@@ -279,9 +322,7 @@ def observed_at(
     ok: Bool[Array, " twins"],
 ) -> dict[str, Float[Array, " twins"]]:
     """States and outputs, NaN for a twin that is not ok."""
-    # a twin without numbers takes another's place, or its NaN would enter the derivatives of what all twins share
-    twins = ok.shape[0]
-    rows = jnp.where(ok, jnp.arange(twins), jnp.argmax(ok) if twins else 0)
+    rows = stand_ins(ok)
     time, p, x, u = jax.tree.map(lambda column: column[rows], (time, dict(p), x, dict(u)))
     columns = tuple(x[:, i] for i in range(x.shape[1]))
     values = jax.vmap(system.observer(observed))(time, p, columns, u)
@@ -368,9 +409,18 @@ def bordered(
 def smallest_share(
     jacobian: Float[Array, "twins states states"], slopes: Float[Array, "twins amounts states"]
 ) -> Float[Array, " twins"]:
-    """The smallest singular value of both below each other, as a share of the largest or of 1."""
+    """How near the bordered matrix is to being singular: 0 if it is.
+
+    The smallest singular value of both below each other, as a share of the largest or of 1; or that of the `slopes` (rows of
+    length 1) if it is smaller: it is 0 for conserved quantities that follow from one another.
+    """
+    m, n = slopes.shape[1:]
     values = jnp.linalg.svd(jnp.concatenate([jacobian, slopes], axis=1), compute_uv=False)
-    return values[:, -1] / jnp.maximum(values[:, 0], 1.0)
+    share = values[:, -1] / jnp.maximum(values[:, 0], 1.0)
+    if m == 0:
+        return share
+    independent = jnp.linalg.svd(slopes, compute_uv=False)[:, -1] if m <= n else jnp.zeros_like(share)
+    return jnp.minimum(share, independent)
 
 
 def eigenvalues_within(

@@ -19,7 +19,6 @@ from vht.model import Organ, Twins
 from vht.solve.fixed_point import (
     FixedPoint,
     FixedPointStatus,
-    amounts_of,
     checked_tolerance,
     fixed_point,
     initial_of,
@@ -27,8 +26,8 @@ from vht.solve.fixed_point import (
     parameters_of,
     spread,
 )
+from vht.solve.given import Given, Plan
 from vht.solve.methods import Method, Tsit5
-from vht.solve.plan import Given, Plan
 from vht.solve.request import Columns, Request, known
 from vht.solve.schedule import Doses, Events, Schedule, event_list
 from vht.solve.shooting import Controls, search
@@ -149,7 +148,8 @@ def _request(
         for name, doses in given.schedule.doses.items():
             time: Any = doses.time
             if not _traced(time):
-                outside = (time < begin) | ((time >= end) & (time < np.inf))
+                # of a twin whose period is none there is no inside
+                outside = (end > begin) & ((time < begin) | ((time >= end) & (time < np.inf)))
                 if outside.any():
                     raise ValueError(
                         f"Doses of a period must be given at or after its `start` and before its end, but got "
@@ -166,15 +166,14 @@ def _traced(numbers: Any) -> bool:
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _compute(observed: tuple[str, ...], controls: Controls, plan: Plan, given: Given) -> dict[str, Any]:
     given = jax.tree.map(jnp.asarray, given)
-    x = initial_of(plan, given)
-    target = amounts_of(plan.system, parameters_of(plan, given), x)
+    x, target = initial_of(plan, given)
     begin, end = _aligned(given.start[..., None], given.times)
     # what is no period ends as a status, not as a state that repeats itself at once
     end = jnp.where(end > begin, end, jnp.nan)
     share = SHARE if plan.dtype == np.float64 else 1.0
     given = given._replace(rtol=share * given.rtol, atol=share * given.atol)
     given = given._replace(initial={}, times=end, schedule=_repeated(plan, given, begin, end))
-    found = search(plan, given, lax.stop_gradient(x), target, controls)
+    found = search(plan, given, x, target, controls)
     events = _events(plan, given)
     time, u = spread(plan, given.start), {} if events is None else events.start_values
     ok = found.status == FixedPointStatus.OK
@@ -208,14 +207,22 @@ def _repeated(plan: Plan, given: Given, begin: Array, end: Array) -> Schedule:
         lag = lags.get(port, jnp.zeros(()))[..., None]
         time, amount, duration, lag, first, last = _aligned(table.time, table.amount, lasting, lag, begin, end)
         missing, length = jnp.isposinf(time), last - first
+        arrival = time + lag
         # nobody can refuse these inside a transformation: let the twin fail
-        inside = (time >= first) & (time < last) & (time + lag + jnp.maximum(duration, 0.0) <= last + length)
+        inside = (time >= first) & (time < last) & (arrival >= first)
+        inside &= arrival + jnp.maximum(duration, 0.0) <= last + length
         time = jnp.where(missing | inside, time, jnp.nan)
         if port not in lags and table.duration is None:
             doses[port] = Doses(time, amount)
             continue
+        # a bolus counts in one period, that in which it arrives; where that is the very end of one, rounding must not say
+        # that it is in both or in neither
+        before = time - length
+        late, here = arrival >= last, before + lag >= first
+        tick = 8.0 * jnp.finfo(time.dtype).eps * (jnp.abs(time) + jnp.abs(lag) + jnp.abs(last) + jnp.abs(first))
+        before = before + lax.stop_gradient(jnp.where(late == here, 0.0, jnp.where(late, tick, -tick)))
         doses[port] = Doses(
-            jnp.concatenate([time - length, time], axis=-1),
+            jnp.concatenate([before, time], axis=-1),
             jnp.concatenate([amount, amount], axis=-1),
             None if table.duration is None else jnp.concatenate([duration, duration], axis=-1),
         )

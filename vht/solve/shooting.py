@@ -25,9 +25,11 @@ from vht.solve.fixed_point import (
     smallest_share,
     solve_each,
     spread,
+    stand_ins,
     unmoved,
 )
-from vht.solve.plan import Given, Plan, solve_cohort
+from vht.solve.given import Given, Plan
+from vht.solve.plan import solve_cohort
 from vht.solve.status import Status
 
 # The Jacobian need not be as right as the periods: it decides how fast the search is, not where it ends
@@ -259,10 +261,9 @@ class _Search:
 
     def _paced(self, c: _Carry, end: Array, residual: Array, norm: Array, status: Array, finite: Array) -> _Carry:
         converged = norm <= self.controls.tolerance
-        # a state that repeats itself may still be one of many: a Jacobian tells
-        enough = converged & (c.jacobians > 0) & ~c.doubtful
         pace = c.pace - 1
-        task = jnp.where(~finite | enough, DONE, jnp.where(converged | (pace <= 0), LINEARISE, PACE))
+        # a state that repeats itself may still be one of many: a Jacobian there tells
+        task = jnp.where(~finite, DONE, jnp.where(converged | (pace <= 0), LINEARISE, PACE))
         failed = jnp.where(status == Status.OK, Status.NON_FINITE, status)
         return c._replace(
             task=task.astype(np.int32),
@@ -283,13 +284,15 @@ class _Search:
         matrix, rows, _ = scaled(jacobian - jnp.eye(n)[None], slopes, c.scale)
         singular = finite & ~(smallest_share(matrix, rows) > SINGULAR)
         whole = bordered(matrix, rows)
-        safe = (finite & ~singular)[:, None, None]
+        good = finite & ~singular
+        safe = good[:, None, None]
         inverse = jnp.linalg.inv(jnp.where(safe, whole, jnp.eye(whole.shape[1])[None]))[:, :n]
+        inverse = jnp.where(safe, inverse, 0.0)
         converged = c.norm <= self.controls.tolerance
         # far away a Jacobian may be singular by chance
         hopeless = singular & (c.doubtful | converged)
-        good = finite & ~singular
-        task = jnp.where(hopeless | (converged & good), DONE, jnp.where(good, TRY, PACE))
+        # where the sensitivities fail, pacing may still find the state
+        task = jnp.where(hopeless | (converged & ~singular), DONE, jnp.where(good, TRY, PACE))
         return c._replace(
             task=task.astype(np.int32),
             x=jnp.where((finite & singular & ~hopeless)[:, None], end, c.x),
@@ -332,6 +335,8 @@ class _Search:
         paced = c.x + c.residual[:, : c.x.shape[1]] * c.scale
         x = jnp.where(good[:, None], point, jnp.where((given_up & ~done)[:, None], paced, c.x))
         residual = jnp.where(good[:, None], residual, c.residual)
+        # the search does not end with a step that was tried and led to a larger residual
+        inverse = jnp.where((c.sure & ~good)[:, None, None], 0.0, inverse)
         return c._replace(
             task=task.astype(np.int32),
             x=x,
@@ -409,7 +414,7 @@ def _search_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Found, Found]:
     x, names = found.x, plan.system.states
     n = len(names)
     ok = found.status == FixedPointStatus.OK
-    place = jnp.where(ok, jnp.arange(plan.twins), jnp.argmax(ok) if plan.twins else 0)
+    place = stand_ins(ok)
 
     def period(moved: list[Array], x: Array) -> tuple[Array, Array]:
         now = jax.tree.unflatten(
@@ -418,7 +423,6 @@ def _search_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Found, Found]:
         now = now._replace(initial={name: x[:, i] for i, name in enumerate(names)})
         end = solve_cohort(plan, now).values
         stacked = jnp.stack([end[name][:, -1] for name in names], axis=-1).astype(np.float64)
-        # a twin without numbers takes another's place, or its NaN would enter the derivatives of what all twins share
         p, whole = jax.tree.map(lambda column: column[place], (parameters_of(plan, now), x))
         return stacked, amounts_of(plan.system, p, whole)
 
@@ -436,8 +440,9 @@ def _search_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Found, Found]:
         amount_dot = amount_dot - target_dot
     right = jnp.concatenate([end_dot / found.scale, amount_dot / length], axis=1)
     dot = -solve_each(whole, jnp.where(ok[:, None], right, 0.0))[:, :n] * found.scale
-    # where the sensitivities failed there is a state without derivatives, not one with those of nothing
-    dot = jnp.where((ok & ~jnp.isfinite(end).all(axis=1))[:, None], jnp.nan, dot)
+    # where the sensitivities failed there is a state without derivatives, not one with those of nothing; a factor, since a
+    # constant has no say in reverse
+    dot = dot * jnp.where((ok & ~jnp.isfinite(end).all(axis=1))[:, None], jnp.nan, 1.0)
     return found, jax.tree.map(unmoved, found)._replace(x=dot)
 
 

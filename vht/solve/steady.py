@@ -35,10 +35,11 @@ from vht.solve.fixed_point import (
     smallest_share,
     solve_each,
     spread,
+    stand_ins,
     unmoved,
 )
+from vht.solve.given import Given, Plan
 from vht.solve.methods import Auto, Method, Tsit5
-from vht.solve.plan import Given, Plan
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule, Signal, listed
 from vht.solve.simulate import Backend, run
@@ -184,11 +185,11 @@ class _Found(NamedTuple):
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _compute(stability: bool, controls: _Controls, plan: Plan, given: Given) -> dict[str, Any]:
     given = jax.tree.map(jnp.asarray, given)
-    p, x, system = parameters_of(plan, given), initial_of(plan, given), plan.system
+    p, system = parameters_of(plan, given), plan.system
     u = {port: spread(plan, jnp.asarray(signal.value)[..., 0]) for port, signal in given.schedule.signals.items()}
-    target = amounts_of(system, p, x)
+    x, target = initial_of(plan, given)
     bare = jax.tree.map(lax.stop_gradient, given._replace(initial={}))
-    found = _search(plan, bare, p, u, lax.stop_gradient(x), target, controls)
+    found = _search(plan, bare, p, u, x, target, controls)
     ok = found.status == FixedPointStatus.OK
     still = jax.tree.map(lax.stop_gradient, (p, found.x, u))
     return {
@@ -415,9 +416,7 @@ def _search_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[_Found, _Found
     _, p_dots, u_dots, _, target_dot, _ = tangents
     found = _search(plan, *primals)
     system, ok = plan.system, found.status == FixedPointStatus.OK
-    # a twin without a steady state takes another's place, or its NaN would enter the derivatives of what all share
-    twins = ok.shape[0]
-    rows = jnp.where(ok, jnp.arange(twins), jnp.argmax(ok) if twins else 0)
+    rows = stand_ins(ok)
     p, u, x, scale = jax.tree.map(lambda column: column[rows], (dict(p), dict(u), found.x, found.scale))
     x = jnp.where(ok.any(), x, 1.0)
     matrix, borders, length = scaled(_jacobian(system, p, x, u), amount_slopes(system, p, x), scale)
