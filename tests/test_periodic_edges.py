@@ -91,6 +91,34 @@ def test_a_twin_without_an_initial_state_does_not_spoil_the_gradient_of_the_othe
     assert jax.grad(total)(1.5) == pytest.approx(3.0 * (2.0 / 3.0 + 1.0 / 2.0), rel=1e-7)
 
 
+class Weighed(Basins):
+    """What is conserved depends on a parameter itself."""
+
+    weight: Scalar = param(2.0, "1", "of water in the first")
+
+    def conserved(self, x):
+        return self.Conserved(water=self.weight * x.a + x.b)
+
+    def rates(self, t, x, u):
+        flow = self.k * (x.a - self.share * x.b)
+        return self.State(a=-flow, b=self.weight * flow)
+
+
+@pytest.mark.parametrize("kind", ["steady", "periodic"])
+def test_derivatives_where_what_is_conserved_depends_on_a_parameter(kind):
+    def level(weight, share, size):
+        model = Weighed(weight=weight, share=share, size=size)
+        found = steady_state(model) if kind == "steady" else periodic_state(model, 1.0, method=TIGHT)
+        return found.values["a"][0]
+
+    def exact(weight, share, size):
+        return share * (2.0 * weight + 1.0) * size / (weight * share + 1.0)
+
+    at = (2.0, 2.1, 1.5)
+    found, expected = (jax.value_and_grad(function, argnums=(0, 1, 2))(*at) for function in (level, exact))
+    np.testing.assert_allclose(jax.tree.leaves(found), jax.tree.leaves(expected), rtol=1e-7)
+
+
 class Blunt(Organ):
     """Relaxes to `a` by equations whose derivatives are NaN, though they are not."""
 

@@ -261,7 +261,10 @@ class Exponential(SideBySide):
 
 
 def _dense(theta: Scalar, part: Part) -> Values:
-    """The states at a fraction of a step: the equations with the same polynomial, solved up to there."""
+    """The states at a fraction of a step, of second order: the equations with the same polynomial, solved up to there.
+
+    At 1 it is the end of the step, but for rounding.
+    """
     square = theta * theta
     cube = square * theta
     found = []

@@ -100,8 +100,8 @@ class RushLarsen:
 
     Gates are stepped by the solution of their own linear equation, so that fast ones do not bound the step; all other
     states explicitly. Adaptive steps are of order 3 with an embedded second order, those of fixed size of order 2, and cost
-    three and two evaluations of the rates (`vht.solve.exponential`, with sources and what else was measured). The error
-    test is that of `Tsit5`. Runs on the `lanes` backend only.
+    three and two evaluations of the rates (`vht.solve.exponential`, with sources and what else was measured). Dense output is
+    of order 2. The error test is that of `Tsit5`. Runs on the `lanes` backend only.
 
     For a beat of ten Tusscher 2006 (19 states, 400 ms, 256 twins with conductances spread by 20 %; the largest relative
     error of any state at 15 times, median of the twins) it takes 424 steps for 5e-3 and 896 for 4e-4, at `rtol` 1e-3 and

@@ -75,8 +75,9 @@ def periodic_state(
         initial: where the search begins; its conserved quantities (see `Organ`) are those of the periodic state.
         start: time at which a period begins, ``[twins]`` or a scalar.
         schedule: of one period, repeated for ever. Doses are given at or after `start` and before `start` plus the period;
-            what a lag or an infusion carries beyond its end goes on in the next, for up to one period. Signals cover the
-            period from its beginning to its end; a dose at the start is given after the state that is found.
+            what a lag or an infusion carries beyond its end goes on in the next, for up to one period; a negative lag by which
+            a dose would arrive before `start` ends the twin as ``non_finite``. Signals cover the period from its beginning to
+            its end; a dose at the start is given after the state that is found.
         observe: states and outputs at the start; by default all.
         method: of the simulations, which take a tenth of its `rtol` and `atol` (in float32 all of them), since what a period
             adds to the error is multiplied when it repeats.

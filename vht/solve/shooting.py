@@ -120,6 +120,9 @@ def _period_of(found: Simulated) -> _Period:
 class _Carry(NamedTuple):
     """The search, twin by twin.
 
+    `PACE` is followed by `LINEARISE`, and that by `TRY`, which goes on as long as it helps; where a task fails, by an earlier
+    one. `DONE` is a twin whose state is found, or given up.
+
     Attributes:
         task: what to do next: `PACE`, `LINEARISE` at the point, `TRY` a step, or `DONE`.
         x: the point, the best so far.
