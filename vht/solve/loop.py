@@ -337,12 +337,14 @@ class _Solve:
         inputs = self.first_inputs()
         point = method.initial(inputs)
         zero = jnp.zeros((), np.int32)
+        levels = self.levels(twin.start, method.states(point), inputs)
+        status = self.possible(point, levels)
+        # what is impossible from the start on is not saved at the start either
         saved = lax.while_loop(
-            lambda saved: saved.next <= twin.start,
+            lambda saved: (saved.next <= twin.start) & (status == OK),
             lambda saved: self.saved(saved, method.save(saved.tables, saved.index, twin.start, point, inputs)),
             _Saved(zero, self.save_time(zero), method.tables()),
         )
-        levels = self.levels(twin.start, method.states(point), inputs)
         first_event = zero if twin.events is None else twin.events.first
         c = _Carry(
             t=twin.start,
@@ -369,7 +371,7 @@ class _Solve:
             saved=saved,
             steps=zero,
             rejected=zero,
-            status=self.possible(point, levels),
+            status=status,
         )
         c = lax.while_loop(lambda c: (c.status == OK) & (c.saved.index < twin.saves), self.step, c)
         solved = method.solved(c.saved.tables)

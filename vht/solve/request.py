@@ -265,8 +265,7 @@ def _check_times(times: Any, start: Any) -> None:
         raise ValueError("`times` must hold at least one time, but got none.")
     if np.isnan(times).any() or np.isneginf(times).any():
         raise ValueError("`times` must be numbers (or +inf to fill up a row), but got NaN or -inf.")
-    with np.errstate(invalid="ignore"):
-        backwards = np.diff(times, axis=-1) < 0.0
+    backwards = times[..., 1:] < times[..., :-1]
     if backwards.any():
         at = np.argwhere(backwards)[0]
         pair = times[(*at[:-1], slice(at[-1], at[-1] + 2))]
