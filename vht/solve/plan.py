@@ -71,6 +71,9 @@ def solve(
                 found[direction] = dict(zip(plan.observed, tables, strict=True))
     first = functools.reduce(_both, solved)
     values = dict(zip(plan.observed, first.values, strict=True))
+    if len(solved) > 1:
+        # one kernel's twin may get further than another's
+        found = {direction: _where_there_are(values, columns) for direction, columns in found.items()}
     happened = {name: count for (name, _), count in zip(plan.system.events, first.events, strict=True)}
     results = Results(values, first.status, first.steps, first.rejected, first.culprit, happened)
     rates_by_name = dict(zip(plan.observed, first.time_rates, strict=True)) if time_rates else {}
@@ -80,7 +83,22 @@ def solve(
 def _both(one: Solved, other: Solved) -> Solved:
     """What two kernels reached with their own directions: a twin that failed in either has failed."""
     values = tuple(jnp.where(jnp.isnan(b), b, a) for a, b in zip(one.values, other.values, strict=True))
-    return one._replace(values=values, status=jnp.where(one.status == Status.OK, other.status, one.status))
+    kept = (one.status != Status.OK) | (other.status == Status.OK)
+    # what is counted is that of the kernel whose status it is
+    counts = ("status", "steps", "rejected", "culprit", "events")
+    ends = {
+        name: jax.tree.map(lambda a, b: jnp.where(kept, a, b), getattr(one, name), getattr(other, name))
+        for name in counts
+    }
+    rates = tuple(
+        jnp.where(jnp.isnan(value), jnp.nan, rate) for value, rate in zip(values, one.time_rates, strict=False)
+    )
+    return one._replace(values=values, time_rates=rates, **ends)
+
+
+def _where_there_are(values: dict[str, Array], columns: dict[str, Array]) -> dict[str, Array]:
+    """Derivatives, NaN where there is no value."""
+    return {name: jnp.where(jnp.isnan(values[name]), jnp.nan, column) for name, column in columns.items()}
 
 
 def _with_initial(plan: Plan, given: Given, directions: Sequence[Direction]) -> Given:
