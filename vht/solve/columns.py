@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from vht.solve.directions import Directions
 from vht.solve.given import Given, Plan
+from vht.solve.largest import largest
 from vht.solve.schedule import Events, Schedule, merge, start_of, unless_late
 from vht.solve.sensitivity import Direction, EventTangents, Seed, event_tangents
 from vht.solve.twin import Twin
@@ -57,7 +58,7 @@ def kernel_columns(
     times = given.times.astype(np.float64)
     # nor are times out of order, which nobody can refuse inside a transformation
     begin, _ = over_twins(unless_late, (axis_of(start, 0), axis_of(times, 1)), start, times)
-    end = jnp.max(jnp.where(missing, -jnp.inf, times), axis=-1, initial=-np.inf)
+    end = largest(jnp.where(missing, -jnp.inf, times), axis=-1, initial=-np.inf)
     sizes = [_size(given, direction, end - start) for direction in directions]
     twin = Twin(
         parameters=number(given.parameters),

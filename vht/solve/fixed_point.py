@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from vht.model import Organ, conserved, outputs, states, with_parameters
+from vht.solve import blocks
 from vht.solve.given import Given, Plan
 from vht.solve.methods import Method
 from vht.solve.plan import solve
@@ -415,11 +416,11 @@ def smallest_share(
     length 1) if it is smaller: it is 0 for conserved quantities that follow from one another.
     """
     m, n = slopes.shape[1:]
-    values = jnp.linalg.svd(jnp.concatenate([jacobian, slopes], axis=1), compute_uv=False)
+    values = blocks.singular_values(jnp.concatenate([jacobian, slopes], axis=1))
     share = values[:, -1] / jnp.maximum(values[:, 0], 1.0)
     if m == 0:
         return share
-    independent = jnp.linalg.svd(slopes, compute_uv=False)[:, -1] if m <= n else jnp.zeros_like(share)
+    independent = blocks.singular_values(slopes)[:, -1] if m <= n else jnp.zeros_like(share)
     return jnp.minimum(share, independent)
 
 
@@ -433,10 +434,10 @@ def eigenvalues_within(
     m, n = slopes.shape[1:]
     if m:
         # the rows of the right factor beyond the quantities span what leaves them alone
-        basis = jnp.swapaxes(jnp.linalg.svd(slopes, full_matrices=True)[2][:, m:, :], 1, 2)
+        basis = jnp.swapaxes(blocks.right_factor(slopes)[:, m:, :], 1, 2)
         matrix = jnp.einsum("tij,tik,tkl->tjl", basis, matrix, basis)
     finite = jnp.isfinite(matrix).all(axis=(1, 2))
-    found = jnp.linalg.eigvals(jnp.where(finite[:, None, None], matrix, jnp.eye(n - m)[None]))
+    found = blocks.eigenvalues(jnp.where(finite[:, None, None], matrix, jnp.eye(n - m)[None]))
     return jnp.where(finite[:, None], found, jnp.nan)
 
 
@@ -444,7 +445,7 @@ def solve_each(
     matrices: Float[Array, "twins rows rows"], right: Float[Array, "twins rows"]
 ) -> Float[Array, "twins rows"]:
     """Each twin's linear system."""
-    return jnp.linalg.solve(matrices, right[:, :, None])[:, :, 0]
+    return blocks.solve(matrices, right[:, :, None])[:, :, 0]
 
 
 def unmoved(leaf: Array) -> Any:

@@ -12,6 +12,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
+from vht.solve import blocks
 from vht.solve.fixed_point import (
     FixedPointStatus,
     Simulated,
@@ -29,6 +30,7 @@ from vht.solve.fixed_point import (
     unmoved,
 )
 from vht.solve.given import Given, Plan
+from vht.solve.largest import largest
 from vht.solve.plan import solve_cohort
 from vht.solve.status import Status
 
@@ -113,7 +115,7 @@ def _period(plan: Plan, given: Given, x: Array, chosen: Bool[Array, " twins"], j
 
 
 def _period_of(found: Simulated) -> _Period:
-    size = jnp.max(jnp.abs(found.values), axis=1)
+    size = largest(jnp.abs(found.values), axis=1)
     return _Period(found.values[:, -1], size, found.jacobian, found.status, found.steps)
 
 
@@ -202,8 +204,8 @@ class _Search:
             now.append(jnp.stack(rates(time, self.p, states, {})))
             then.append(jnp.stack(rates(time + (end - start), self.p, states, {})))
         before, after = jnp.stack(now), jnp.stack(then)
-        size = jnp.max(jnp.maximum(jnp.abs(before), jnp.abs(after)), axis=0)
-        gap = jnp.max(jnp.abs(after - before), axis=0)
+        size = largest(jnp.maximum(jnp.abs(before), jnp.abs(after)), axis=0)
+        gap = largest(jnp.abs(after - before), axis=0)
         # not "within", so that a twin without numbers goes on and gets the status of its simulation
         return ~jnp.any(gap > 1e-6 * size, axis=0)
 
@@ -219,7 +221,7 @@ class _Search:
         size = jnp.maximum(jnp.abs(point), simple.size)
         scale = jnp.where((pacing & finite)[:, None], jnp.where(size > 0.0, size, 1.0), c.scale)
         residual = self._residual(point, end, scale)
-        norm = jnp.where(finite, jnp.max(jnp.abs(residual), axis=1), jnp.inf)
+        norm = jnp.where(finite, largest(jnp.abs(residual), axis=1), jnp.inf)
         running = c.task != DONE
         # a count of its own for each twin, sensitivities or not
         c = c._replace(
@@ -289,7 +291,7 @@ class _Search:
         whole = bordered(matrix, rows)
         good = finite & ~singular
         safe = good[:, None, None]
-        inverse = jnp.linalg.inv(jnp.where(safe, whole, jnp.eye(whole.shape[1])[None]))[:, :n]
+        inverse = blocks.inverse(jnp.where(safe, whole, jnp.eye(whole.shape[1])[None]))[:, :n]
         inverse = jnp.where(safe, inverse, 0.0)
         converged = c.norm <= self.controls.tolerance
         # far away a Jacobian may be singular by chance
@@ -327,7 +329,7 @@ class _Search:
 
         # where states settle slowly a small residual may be far from the periodic state: one more step then, and no matter
         # what comes of it the search is over
-        far = jnp.max(jnp.abs(_times(inverse, residual)), axis=1) > NEAR * self.controls.tolerance
+        far = largest(jnp.abs(_times(inverse, residual)), axis=1) > NEAR * self.controls.tolerance
         done = c.sure | (converged & ~far)
         shorter = ~good & c.fresh & (c.share > SHORTEST)
         given_up = ~good & c.fresh & ~shorter
@@ -354,18 +356,20 @@ class _Search:
         )
 
     def end(self, c: _Carry) -> Found:
-        ok = c.status == FixedPointStatus.OK
         # the residual is known, and with it one more step, which costs no period
         x = c.x - _times(c.inverse, c.residual) * c.scale
+        beyond = (c.status == FixedPointStatus.OK) & ~jnp.isfinite(x).all(axis=1)
+        status = jnp.where(beyond, FixedPointStatus.NON_FINITE, c.status).astype(np.int32)
+        ok = status == FixedPointStatus.OK
         matrix, rows, _ = scaled(c.jacobian, amount_slopes(self.plan.system, self.p, c.x), c.scale)
         length = spread(self.plan, self.given.times[..., 0]) - spread(self.plan, self.given.start)
-        largest = jnp.max(jnp.abs(eigenvalues_within(matrix, rows)), axis=1, initial=0.0)
+        factor = largest(jnp.abs(eigenvalues_within(matrix, rows)), axis=1, initial=0.0)
         return Found(
             x=jnp.where(ok[:, None], x, jnp.nan),
             scale=c.scale,
             residual=jnp.where(ok, c.norm, jnp.nan),
-            growth=jnp.where(ok, jnp.log(largest) / length, jnp.nan),
-            status=c.status,
+            growth=jnp.where(ok, jnp.log(factor) / length, jnp.nan),
+            status=status,
             periods=c.periods,
             jacobians=c.jacobians,
             steps=c.steps,

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vht.errors import ModelError
 from vht.model import Organ, Twins
+from vht.solve import blocks
 from vht.solve.fixed_point import (
     FixedPoint,
     FixedPointStatus,
@@ -39,6 +40,7 @@ from vht.solve.fixed_point import (
     unmoved,
 )
 from vht.solve.given import Given, Plan
+from vht.solve.largest import largest
 from vht.solve.methods import Auto, Method, Tsit5
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule, Signal, listed
@@ -224,11 +226,11 @@ def _growth(system: System, p: Parameters, x: Array, u: Parameters) -> Float[Arr
     bound = np.flatnonzero(_algebraic(system))
     if bound.size:
         below = matrix[:, bound]
-        followed = jnp.linalg.solve(below[:, :, bound], below[:, :, moving])
+        followed = blocks.solve(below[:, :, bound], below[:, :, moving])
         matrix = matrix[:, moving][:, :, moving] - matrix[:, moving][:, :, bound] @ followed
         slopes = slopes[:, :, moving] - slopes[:, :, bound] @ followed
     found = eigenvalues_within(matrix, slopes)
-    return jnp.max(jnp.real(found), axis=1, initial=-jnp.inf)
+    return largest(jnp.real(found), axis=1, initial=-jnp.inf)
 
 
 def _algebraic(system: System) -> np.ndarray:
@@ -305,10 +307,10 @@ class _Search:
         matrix, rows, length = scaled(
             _jacobian(self.system, self.p, c.x, self.u), amount_slopes(self.system, self.p, c.x), scale
         )
-        norm = jnp.max(jnp.abs(f), axis=1)
+        norm = largest(jnp.abs(f), axis=1)
         fine = jnp.isfinite(norm) & jnp.isfinite(matrix).all(axis=(1, 2)) & jnp.isfinite(off).all(axis=1)
         # a first step that would change a state by its own size; then as the rates vanish
-        first = jnp.max(jnp.abs(jnp.where(self.moving[None, :], f, 0.0)), axis=1)
+        first = largest(jnp.abs(jnp.where(self.moving[None, :], f, 0.0)), axis=1)
         ratio = norm / jnp.where(c.norm > 0.0, c.norm, 1.0)
         push = jnp.where(jnp.isinf(c.norm), first, c.push * jnp.clip(ratio, 1e-3, 10.0))
         right = -jnp.concatenate([f, off / length], axis=1)
@@ -319,10 +321,10 @@ class _Search:
             return solve_each(jnp.where(fine[:, None, None], whole, jnp.eye(whole.shape[1])[None]), right)
 
         newton, careful = step(jnp.zeros_like(push)), step(push)
-        residual = jnp.max(jnp.abs(newton[:, :n]), axis=1)
+        residual = largest(jnp.abs(newton[:, :n]), axis=1)
         # rates that change what should be conserved cannot vanish: the border's own unknowns tell
-        drift = jnp.max(jnp.abs(jnp.einsum("tm,tmn->tn", newton[:, n:], rows)), axis=1, initial=0.0)
-        steady = fine & (residual <= self.controls.tolerance) & (drift <= DRIFT * jnp.max(jnp.abs(matrix), axis=(1, 2)))
+        drift = largest(jnp.abs(jnp.einsum("tm,tmn->tn", newton[:, n:], rows)), axis=1, initial=0.0)
+        steady = fine & (residual <= self.controls.tolerance) & (drift <= DRIFT * largest(jnp.abs(matrix), axis=(1, 2)))
         ahead = c.x + scale * jnp.where(steady[:, None], newton[:, :n], careful[:, :n])
         ahead = jnp.where(fine[:, None], ahead, c.last)
         going = ~c.found
@@ -349,7 +351,7 @@ class _Search:
         """Integrate the twins that were not found, then try again."""
         chosen = self.left(run)
         f = _rates(self.system, self.p, self.start, self.u) / self.scale(self.start)
-        fastest = jnp.max(jnp.abs(jnp.where(self.moving[None, :], f, 0.0)), axis=1)
+        fastest = largest(jnp.abs(jnp.where(self.moving[None, :], f, 0.0)), axis=1)
         length = HORIZON * 10.0 ** run.round.astype(np.float64) / jnp.where(fastest > 0.0, fastest, 1.0)
         gone = simulated(self.plan, self.given, run.begin, length[:, None], chosen)
         end = gone.values[:, -1]
@@ -381,8 +383,8 @@ class _Search:
             _jacobian(self.system, self.p, x, self.u), amount_slopes(self.system, self.p, x), scale
         )
         fine = jnp.isfinite(matrix).all(axis=(1, 2)) & jnp.isfinite(rows).all(axis=(1, 2))
-        largest = jnp.max(jnp.abs(matrix), axis=2, keepdims=True)
-        matrix = jnp.where(fine[:, None, None], matrix / jnp.where(largest > 0.0, largest, 1.0), 0.0)
+        size = jnp.max(jnp.abs(matrix), axis=2, keepdims=True)
+        matrix = jnp.where(fine[:, None, None], matrix / jnp.where(size > 0.0, size, 1.0), 0.0)
         singular = fine & ~(smallest_share(matrix, jnp.where(fine[:, None, None], rows, 0.0)) > SINGULAR)
         status = jnp.where(run.c.found, FixedPointStatus.OK, FixedPointStatus.NO_CONVERGENCE)
         status = jnp.where(run.failed != Status.OK, run.failed, status)

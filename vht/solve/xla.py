@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
+from vht.solve.largest import largest
 from vht.solve.loop import FLOOR_ULPS
 from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.sensitivity import Augmented, Line
@@ -81,7 +82,7 @@ class _Segments:
         """The largest root mean square among the states and each direction's sensitivities."""
         groups = [errors[i : i + self.n] for i in range(0, len(errors), self.n)]
         squares = jnp.stack([sum(e * e for e in group) / self.n for group in groups])
-        return jnp.sqrt(jnp.max(squares))
+        return jnp.sqrt(largest(squares, axis=None))
 
     def observe(self, t: Scalar, y: Values, inputs: _Inputs) -> tuple[Values, tuple[Values, ...], Values]:
         p, time = self.twin.parameters, t.astype(self.dtype)
