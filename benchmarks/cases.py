@@ -262,7 +262,47 @@ class Gradients:
     differences: int = 16
 
 
-Case = Circulation | Jacobian | Calibration | Impossible | FirstResult | Stiff | LongInputs | Periodic | Gradients
+@dataclass(frozen=True)
+class Hostile:
+    """Random twins far outside of all bounds; see hostile.py.
+
+    Attributes:
+        draws: simulated at least, over all models and methods together.
+        fixed_points: searches for a steady and as many for a periodic state, of each model.
+        slice: draws in one call.
+        max_steps: budget of a twin's simulation.
+        models: which; all if there are none.
+        methods: which; all if there are none.
+        seed: of the draws.
+        workers: processes at a time.
+        limit: of a process, seconds.
+        most_ms: a draw of the slowest slice may take, milliseconds.
+    """
+
+    draws: int = 100_000
+    fixed_points: int = 256
+    slice: int = 256
+    max_steps: int = 2000
+    models: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    seed: int = 8
+    workers: int = 2
+    limit: float = 300.0
+    most_ms: float = 100.0
+
+
+Case = (
+    Circulation
+    | Jacobian
+    | Calibration
+    | Impossible
+    | FirstResult
+    | Stiff
+    | LongInputs
+    | Periodic
+    | Gradients
+    | Hostile
+)
 Name = Literal[
     "circulation",
     "jacobian",
@@ -273,6 +313,7 @@ Name = Literal[
     "long-inputs",
     "periodic",
     "gradients",
+    "hostile",
 ]
 
 FULL: dict[Name, Case] = {
@@ -285,6 +326,7 @@ FULL: dict[Name, Case] = {
     "long-inputs": LongInputs(),
     "periodic": Periodic(),
     "gradients": Gradients(),
+    "hostile": Hostile(),
 }
 QUICK: dict[Name, Case] = {
     "circulation": Circulation(
@@ -325,5 +367,8 @@ QUICK: dict[Name, Case] = {
     "periodic": Periodic(twins=64, gradient_twins=4, rtols=(1e-6,), repeats=1),
     "gradients": Gradients(
         twins=8, cohorts=("oral drug", "insulin pump"), methods=("Tsit5",), rtols=(1e-5,), differences=2
+    ),
+    "hostile": Hostile(
+        draws=1000, fixed_points=0, slice=128, models=("hysteresis", "junction"), methods=("Tsit5", "Rodas5P")
     ),
 }
