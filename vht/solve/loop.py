@@ -8,6 +8,7 @@ sensitivities are held and moved is the method's (`propagate.Propagator`).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
 from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
-from vht.solve.propagate import Point, Propagator, Span, Step, Tables
+from vht.solve.propagate import Point, Propagator, Span, Step, Tables, all_finite
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
 from vht.solve.system import Scalar, Switches, Values
@@ -37,6 +38,8 @@ NOW, BEFORE = 0.7, 0.4
 LEAST_LOG = -18.0
 # a step that ran into NaN or infinity says nothing about the right size: go far down
 SHRINK_NON_FINITE = 0.1
+# states beyond this share of the largest number count as infinite: interpolation would run into it
+MODERATE = 1e-4
 # a step that would leave less than this share of itself before a stop goes to the stop at once
 REACH = 1e-3
 
@@ -280,26 +283,43 @@ class _Solve:
         step = method.attempt(span, c.point, memo, c.inputs, switches)
         ahead = self.levels(span.end, step.end, c.inputs)
         # an event without a value could be missed
-        step = dataclasses.replace(step, square=jnp.where(_numbers(ahead), step.square, jnp.inf))
+        sound = _numbers(ahead) & self.moderate(step.end)
+        step = dataclasses.replace(step, square=jnp.where(sound, step.square, jnp.inf))
         accepted, h_next, log_error, failure = self.verdict(c, span, stop, h, step)
         # an event may have left the algebraic variables without values
         settled = method.culprit(c.point) < 0
-        accepted, failure = accepted & settled, jnp.where(settled, failure, np.int32(Status.NO_INITIAL_VALUE))
+        failure = jnp.where(settled, failure, np.int32(Status.NO_INITIAL_VALUE))
+        # in a storm the states are not those after the events
+        calm = c.storm < np.int32(STORM)
+        failure = jnp.where(calm, failure, np.int32(Status.EVENT_STORM))
+        accepted = accepted & settled & calm
         reached = jnp.where(accepted, end, c.t)
         theta, levels, fired = jnp.ones_like(c.t), c.levels, c.fired
         if self.system.events:
             levels = tuple(jnp.where(accepted, new, old) for new, old in zip(ahead, levels, strict=True))
             theta, fired = self.locate(c, span, step, accepted, ahead)
             reached = jnp.where(theta < 1.0, c.t + theta * span.taken, reached)
-            failure = jnp.where(c.storm >= np.int32(STORM), np.int32(Status.EVENT_STORM), failure)
         here = some(fired)
 
-        def save(saved: _Saved) -> _Saved:
-            theta = jnp.minimum(self.cast((saved.next - c.t) / span.taken), 1.0)
-            tables = method.save_inside(saved.tables, saved.index, saved.next, step, c.point, theta, c.inputs)
-            return self.saved(saved, tables)
+        def share(saved: _Saved) -> Scalar:
+            return jnp.minimum(self.cast((saved.next - c.t) / span.taken), 1.0)
 
-        saved = lax.while_loop(lambda saved: saved.next <= reached, save, c.saved)
+        def due(saved: _Saved) -> Bool[Array, ""]:
+            reaches = saved.next <= reached
+            if not self.loop.fixed:
+                return reaches
+            # without an error test there may be no numbers between two ends
+            inside = functools.partial(method.inside, step, c.point)
+            return lax.cond(reaches, lambda: all_finite(inside(share(saved))), lambda: jnp.array(False))
+
+        def save(saved: _Saved) -> _Saved:
+            index, theta = saved.index, share(saved)
+            return self.saved(
+                saved, method.save_inside(saved.tables, index, saved.next, step, c.point, theta, c.inputs)
+            )
+
+        saved = lax.while_loop(due, save, c.saved)
+        failure = jnp.where(saved.next <= reached, np.int32(Status.NON_FINITE), failure)
 
         def land() -> Point:
             return method.land(step, c.point, self.cast(theta))
@@ -327,9 +347,14 @@ class _Solve:
             status=jnp.where((failure == OK) & spent, np.int32(Status.MAX_STEPS), failure),
         )
 
+    def moderate(self, x: Values) -> Bool[Array, ""]:
+        """Whether what is computed between states as large as these is finite."""
+        return sum(map(abs, x), jnp.zeros((), self.dtype)) < MODERATE * float(jnp.finfo(self.dtype).max)
+
     def possible(self, point: Point, levels: Values) -> Int[Array, ""]:
         """The status of a twin that has just started."""
-        status = jnp.where(self.method.finite(point) & _numbers(levels), OK, np.int32(Status.NON_FINITE))
+        sound = self.method.finite(point) & self.moderate(self.method.states(point)) & _numbers(levels)
+        status = jnp.where(sound, OK, np.int32(Status.NON_FINITE))
         return jnp.where(self.method.culprit(point) < 0, status, np.int32(Status.NO_INITIAL_VALUE))
 
     def run(self) -> Solved:

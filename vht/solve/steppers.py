@@ -62,7 +62,7 @@ def underestimate(nodes: Sequence[float], weights: Sequence[float], errors: Sequ
         # rates are 1 up to the jump and 0 after it: the step should give the share of it that lies before the jump
         if node > before:
             ratios += [abs(place - solution) / abs(estimate) for place in (before, node)]
-    return max(ratios)
+    return float(max(ratios))
 
 
 # About 85: the estimate's first weights are small, so that across a kink it sees next to nothing
