@@ -123,7 +123,7 @@ def check_trajectory(
         budget: of steps.
     """
     status, steps, ok = np.asarray(found.status), np.asarray(found.steps), np.asarray(found.ok)
-    saves = np.isfinite(times)
+    saves = np.isfinite(np.asarray(times))
     table = np.stack([found.values[name] for name in names], axis=-1)
     number = ~np.isnan(table)
     come_back = (number[:, 1:] & ~number[:, :-1]).any(axis=(1, 2))
@@ -142,11 +142,11 @@ def check_trajectory(
     others = [np.asarray(value) for name, value in found.values.items() if name not in names]
     if others:
         outputs = np.stack(others, axis=-1)
-        bad = ~np.isfinite(outputs) & saves[..., None]
+        bad = np.logical_not(np.isfinite(outputs)) & saves[..., None]
         # where all saves are at the start nothing is solved: the state is what was given, whatever its outputs
         wrong["ok, but an output is not finite"] = ok & (steps > 0) & bad.any(axis=(1, 2))
         wrong["failed, but outputs where there are no states"] = ~ok & (
-            ~np.isnan(outputs) & ~number.all(axis=2)[..., None]
+            ~np.isnan(outputs) & ~np.asarray(number.all(axis=2))[..., None]
         ).any(axis=(1, 2))
     if slopes:
         own = np.stack([slopes[name] for name in names], axis=2)

@@ -12,7 +12,7 @@ from benchmarks.cases import QUICK, Hostile
 from benchmarks.hostile import _start, jobs, run
 from benchmarks.hostile_child import Job, check_trajectory, method_of, trajectory
 from benchmarks.hostile_draws import draw, mended
-from benchmarks.hostile_models import BlowUp, BouncingBall, Junction, subjects
+from benchmarks.hostile_models import BlowUp, BouncingBall, Chatter, Junction, subjects
 from vht.model import states
 from vht.solve import Rodas5P, Status, Tsit5, simulate, simulate_with_jacobian
 
@@ -74,6 +74,39 @@ def test_a_guess_without_a_solution_is_no_value():
     z = found.values["z"][0, 0]
     np.testing.assert_allclose(z**3 + z, 2.0, rtol=1e-8)
     assert all(np.isnan(found.values[name][1, 0]) for name in ("x", "z", "q"))
+
+
+@pytest.mark.parametrize("method", [Tsit5(step=0.9), Tsit5(), Rodas5P()])
+def test_nothing_is_saved_after_a_storm_began(method):
+    times = np.linspace(0.0, 10.0, 101)
+    found = simulate(BouncingBall(), times, twins={"e": np.array([0.2, 0.5, 0.8])}, method=method)
+    assert [failure.status for failure in found.failures()] == ["event_storm"] * 3
+    # the ball comes to rest at a known time, and never falls through the floor
+    share = np.array([0.2, 0.5, 0.8])
+    rest = np.sqrt(2.0 / 9.81) * (1.0 + share) / (1.0 - share)
+    early = 0.85 if method == Tsit5(step=0.9) else 0.99  # within a long step the last bounces cannot be told apart
+    for row, end in zip(found.values["h"], rest, strict=True):
+        assert np.isnan(row[times > end]).all() and np.isfinite(row[times < early * end]).all()
+        assert np.nanmin(row) > -1e-9
+
+
+def test_no_infinite_value_between_the_ends_of_steps():
+    # x' = x^n: steps of fixed size run into the largest numbers, and interpolation beyond them
+    twins = {"r": np.linspace(0.5, 40.0, 300)}
+    found = simulate(BlowUp(n=3.0), np.linspace(0.0, 3.0, 61), twins=twins, method=Tsit5(step=0.3))
+    assert 0 < found.ok.sum() < 300
+    assert (np.isfinite(found.values["x"]) == np.isfinite(found.values["y"])).all()
+    assert not np.isinf(found.values["x"]).any() and np.isfinite(found.values["x"][found.ok]).all()
+    # the largest numbers leave no room to compute
+    found = simulate(BlowUp(r=0.0, n=1.0), np.array([0.0, 1.0]), initial={"x": np.array([1e303, 1e305])})
+    assert [Status(int(code)).label for code in found.status] == ["ok", "non_finite"]
+
+
+def test_float32_with_jumps_of_the_rates_in_stiff_steps():
+    found = simulate(Chatter(), np.array([0.0, 0.2]), method=Rodas5P(rtol=1e-4, atol=1e-5, dtype="float32"))
+    # before any threshold: x' = a - x, y' = a + y sin(t)
+    assert found.ok.all() and found.values["x"].dtype == np.float32
+    np.testing.assert_allclose(found.values["x"][0, 1], 2.0 - 1.8 * np.exp(-0.2), rtol=1e-3)
 
 
 # ----------------------------------------------------------------------------------------------------------- the checks
