@@ -280,8 +280,8 @@ class Hostile:
     """
 
     draws: int = 100_000
-    fixed_points: int = 256
-    slice: int = 256
+    fixed_points: int = 208
+    slice: int = 208
     max_steps: int = 2000
     models: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()

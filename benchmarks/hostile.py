@@ -36,6 +36,8 @@ COLUMNS = (
 )
 # what is only worth its compilation for a model of so few states
 SMALL = 4
+# from how many states on fixed points are searched with the stiff method
+LARGE = 15
 SOLVES, FIXED_POINTS = ("values", "jacobian"), ("steady", "periodic")
 
 
@@ -117,7 +119,10 @@ def _plain(method: str) -> bool:
 
 
 def _fixed_point_method(subject: Subject) -> str:
-    return "Rodas5P" if any(v.algebraic for v in _states(subject).values()) else "Tsit5"
+    known = _states(subject)
+    # Rodas5P takes the directions of a Jacobian one by one: many states do not take long to compile
+    large = len(known) > LARGE
+    return "Rodas5P" if large or any(v.algebraic for v in known.values()) else "Tsit5"
 
 
 def _start(job: Job, limit: float) -> _Ended:

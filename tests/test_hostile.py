@@ -27,7 +27,7 @@ def test_every_twin_ends_with_a_status_and_harms_no_other(name):
         draws = draw(subject, 128, [1, k])
         settings = method_of(method, k, 500, subject.span)
         found, _ = trajectory(subject, draws, settings, False)
-        wrong = check_trajectory(found, {}, draws.times, names, 500)
+        wrong = check_trajectory(found, {}, draws, names, 500)
         assert not {what: np.flatnonzero(rows) for what, rows in wrong.items() if rows.any()}
         assert len(np.unique(found.status)) > 1  # hostile enough
         healthy, _ = trajectory(subject, mended(draws), settings, False)
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_found():
             else:
                 spoilt["values"][name][row, saves] = value
         tampered = dataclasses.replace(found, **spoilt)
-        rows = check_trajectory(tampered, {}, draws.times, ["h", "v"], int(found.steps.max()))
+        rows = check_trajectory(tampered, {}, draws, ["h", "v"], int(found.steps.max()))
         return {what: np.flatnonzero(r).tolist() for what, r in rows.items() if r.any()}
 
     assert not wrong()
@@ -137,7 +137,7 @@ def test_what_is_wrong_is_found():
     assert wrong(status=(0, 0, 3), h=(0, slice(5, None), np.nan)) == {
         "failed, with some states NaN and others numbers": [0],
     }
-    late = check_trajectory(found, {}, draws.times, ["h", "v"], int(found.steps.max()) - 1)
+    late = check_trajectory(found, {}, draws, ["h", "v"], int(found.steps.max()) - 1)
     assert late["more steps than the budget"].any()
 
 
