@@ -31,6 +31,18 @@ def unchecked_annotations():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--record-verified", action="store_true", help="keep the figures that tests of organs reach")
+
+
+@pytest.fixture(scope="session")
+def verified(request):
+    """Asserts a figure of an organ model, and that the one that `vht models` shows is it; see verified.py."""
+    from verified import Verified
+
+    return Verified(request.config.getoption("--record-verified"))
+
+
 @pytest.fixture
 def rng():
     """Fresh for every test: its numbers must not depend on which tests ran before it in the same process."""

@@ -11,6 +11,7 @@ import pytest
 from jax import lax
 from scipy import stats
 
+import vht
 from vht.errors import DataError, ModelError, UnitError
 from vht.model import (
     LogNormal,
@@ -385,3 +386,49 @@ def test_class_attributes_are_not_parameters():
         note: ClassVar[str] = "a remark"
 
     assert list(parameters(Timed)) == ["R", "C", "Zc"]
+
+
+class Heated(Organ):
+    """A body in a room: what surrounds it is an input, which has a value where nothing drives it."""
+
+    class State(Vars):
+        T: Scalar = state(37.0, "K", "its temperature")
+
+    class In(Vars):
+        room: Scalar = port("K", "temperature of the room", default=20.0)
+        power: Scalar = port("K/s", "heating", kind="flow")
+
+    k: Scalar = param(0.5, "1/s", "rate of cooling")
+
+    def rates(self, t, x, u):
+        return self.State(T=self.k * (u.room - x.T) + u.power)
+
+
+def test_an_input_has_a_default():
+    times = np.linspace(0.0, 4.0, 9)
+    cooled = 20.0 + 17.0 * np.exp(-0.5 * times)
+    found = vht.simulate(Heated(), times, method=vht.Tsit5(rtol=1e-9, atol=1e-9))
+    np.testing.assert_allclose(found.values["T"][0], cooled, rtol=1e-8)
+    signal = vht.Schedule(
+        signals={"room": vht.Signal(time=[0.0], value=[30.0])}, doses={"power": vht.Doses([0.0], [3.0])}
+    )
+    found = vht.simulate(Heated(), times, schedule=signal, method=vht.Tsit5(rtol=1e-9, atol=1e-9))
+    np.testing.assert_allclose(found.values["T"][0, 1:], (30.0 + 10.0 * np.exp(-0.5 * times))[1:], rtol=1e-8)
+    with pytest.raises(ModelError, match=r"`room` of `Heated` then is 20: give it a `Signal`"):
+        vht.simulate(Heated(), times, schedule=vht.Schedule(doses={"room": vht.Doses([0.0], [3.0])}))
+
+
+@pytest.mark.parametrize(("kind", "default"), [("flow", 1.0), ("signal", float("nan"))])
+def test_a_default_that_makes_no_sense(kind, default):
+    class Bad(Organ):
+        class State(Vars):
+            x: Scalar = state(1.0, "1", "a state")
+
+        class In(Vars):
+            u: Scalar = port("1", "an input", kind=kind, default=default)
+
+        def rates(self, t, x, u):
+            return self.State(x=-x.x)
+
+    with pytest.raises(ModelError, match=r"`u` of Bad\.In"):
+        inputs(Bad)

@@ -32,7 +32,7 @@ class Variable:
         kind: parameter, state, input, output, conserved quantity or event.
         unit: as written in the model.
         meaning: in one line.
-        default: of a parameter or state; None for others.
+        default: of a parameter or state; of an input, its value where nothing drives it; None for others.
         bounds: plausible range of a parameter, or None.
         prior: distribution of a parameter over a population, or None.
         source: key of its source in `organs/references.bib`, or a sentence that says where the number comes from.
@@ -133,7 +133,9 @@ def event(unit: str, meaning: str, *, direction: Direction = "both") -> Any:
     return _field(_Declaration("event", unit, meaning, direction=direction), dataclasses.MISSING)
 
 
-def port(unit: str, meaning: str, *, kind: PortKind = "signal", lag: str | None = None) -> Any:
+def port(
+    unit: str, meaning: str, *, kind: PortKind = "signal", lag: str | None = None, default: float | None = None
+) -> Any:
     """Declare an input or output, in a model's class `In` or `Out`: ``Q: Scalar = port("mL/s", "inflow")``.
 
     Args:
@@ -141,8 +143,9 @@ def port(unit: str, meaning: str, *, kind: PortKind = "signal", lag: str | None 
         meaning: in one line.
         kind: "flow" if several sources may add up in it.
         lag: name of the parameter by which doses into this input arrive later.
+        default: of an input of kind "signal", its value where nothing drives it: no wire, no schedule. 0 if not given.
     """
-    return _field(_Declaration("port", unit, meaning, port=kind, lag=lag), dataclasses.MISSING)
+    return _field(_Declaration("port", unit, meaning, default, port=kind, lag=lag), dataclasses.MISSING)
 
 
 def quantity(unit: str, meaning: str) -> Any:
@@ -191,11 +194,15 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
         if declaration.role != role:
             raise ModelError(f"A {kind} is declared with `{function}`, but {where} uses `{declaration.role}`.")
         _check(declaration, where)
+        if kind == "output" and declaration.default is not None:
+            raise ModelError(f"Only an input has a default, but {where} has {declaration.default!r}.")
         found[field.name] = Variable(
             name=field.name,
             kind=kind,
             **{f.name: getattr(declaration, f.name) for f in dataclasses.fields(declaration) if f.name != "role"},
         )
+        if kind == "input" and declaration.default is None:
+            found[field.name] = dataclasses.replace(found[field.name], default=0.0)
     annotations = inspect.get_annotations(group)
     plain = [name for name, kind_ in annotations.items() if name not in found and "ClassVar" not in str(kind_)]
     if plain:
@@ -208,10 +215,12 @@ def _check(d: _Declaration, where: str) -> None:
         raise ModelError(f'A unit is a text such as "mL/s" ("1" for none), but got {d.unit!r} for {where}.')
     if not isinstance(d.meaning, str) or not d.meaning.strip():
         raise ModelError(f"A meaning is a line of text, but got {d.meaning!r} for {where}.")
-    if d.role in ("param", "state") and not _is_number(d.default):
+    if (d.role in ("param", "state") or d.default is not None) and not _is_number(d.default):
         raise ModelError(f"A default is a number, but got {d.default!r} for {where}.")
     if d.role == "port" and d.port not in ("signal", "flow"):
         raise ModelError(f'`kind` must be "signal" or "flow", but got {d.port!r} for {where}.')
+    if d.port == "flow" and d.default:
+        raise ModelError(f'A port of kind "flow" is 0 where nothing drives it, but got {d.default} for {where}.')
     if d.role == "event" and d.direction not in ("both", "rising", "falling"):
         raise ModelError(f'`direction` must be "both", "rising" or "falling", but got {d.direction!r} for {where}.')
     if d.bounds is not None:

@@ -79,6 +79,12 @@ class Request:
             known("state", name, system.states, model)
         for name in (*schedule.doses, *schedule.signals):
             known("input", name, system.inputs, model)
+        for name in schedule.doses:
+            if system.inputs[name]:
+                raise ModelError(
+                    f"Doses add up in an input that is 0 without them, but `{name}` of `{type(model).__name__}` then is "
+                    f"{system.inputs[name]:g}: give it a `Signal`."
+                )
         observable = (*system.states, *system.outputs)
         observed = observable if observe is None else tuple(dict.fromkeys(observe))
         for name in observed:
@@ -201,7 +207,7 @@ def known(kind: str, name: str, names: Iterable[str], model: Organ) -> None:
 
 
 def _own_parameters(model: Organ, system: System) -> dict[str, Any]:
-    return {name: functools.reduce(getattr, name.split("."), model) for name in system.parameters}
+    return {name: getattr(model, name) for name in system.parameters}
 
 
 def _concrete(leaf: Any) -> bool:

@@ -30,7 +30,7 @@ class System:
         model: gives the structure; its parameters' values are not used.
         parameters: their names.
         states: their names, in the order of every tuple of states.
-        inputs: their names.
+        inputs: their names, and the value of each where nothing drives it.
         outputs: their names.
         algebraic: by state, whether an equation stands in place of its rate.
         events: name and direction of each event of the state.
@@ -39,7 +39,7 @@ class System:
     model: Organ
     parameters: tuple[str, ...]
     states: tuple[str, ...]
-    inputs: tuple[str, ...]
+    inputs: Mapping[str, float]
     outputs: tuple[str, ...]
     algebraic: tuple[bool, ...] = ()
     events: tuple[tuple[str, str], ...] = ()
@@ -59,13 +59,12 @@ class System:
         return with_parameters(self.model, dict(p))
 
     def _arguments(self, x: Values, u: Named) -> tuple[Any, Any]:
-        # an input that nothing drives is at rest
-        driven = {name: u.get(name, 0.0) for name in self.inputs}
+        driven = {name: u.get(name, default) for name, default in self.inputs.items()}
         return self.model.State(**dict(zip(self.states, x, strict=True))), self.model.In(**driven)
 
     @functools.cached_property
     def rates(self) -> Callable[[Scalar, Named, Values, Named], Values]:
-        """``(t, parameters, states, inputs) -> rates``; inputs that are left out are 0."""
+        """``(t, parameters, states, inputs) -> rates``; inputs that are left out have their default."""
 
         @jax.jit
         def rates(t: Scalar, p: Named, x: Values, u: Named) -> Values:
@@ -185,7 +184,7 @@ def system_of(model: Organ) -> System:
         model=with_parameters(model, dict.fromkeys(names, 0.0)),
         parameters=names,
         states=tuple(known),
-        inputs=tuple(inputs(model)),
+        inputs={name: variable.default or 0.0 for name, variable in inputs(model).items()},
         outputs=tuple(outputs(model)),
         algebraic=tuple(variable.algebraic for variable in known.values()),
         events=tuple((name, str(variable.direction)) for name, variable in events(model).items()),
