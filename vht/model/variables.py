@@ -32,7 +32,7 @@ class Variable:
         kind: parameter, state, input, output, conserved quantity or event.
         unit: as written in the model.
         meaning: in one line.
-        default: of a parameter or state; of an input, its value where nothing drives it; None for others.
+        default: of a parameter or state; of an input, its value where nothing drives it; None if there is none.
         bounds: plausible range of a parameter, or None.
         prior: distribution of a parameter over a population, or None.
         source: key of its source in `organs/references.bib`, or a sentence that says where the number comes from.
@@ -143,7 +143,8 @@ def port(
         meaning: in one line.
         kind: "flow" if several sources may add up in it.
         lag: name of the parameter by which doses into this input arrive later.
-        default: of an input of kind "signal", its value where nothing drives it: no wire, no schedule. 0 if not given.
+        default: of an input of kind "signal", its value where nothing drives it: no wire, no schedule. Without one it must be
+            driven.
     """
     return _field(_Declaration("port", unit, meaning, default, port=kind, lag=lag), dataclasses.MISSING)
 
@@ -201,8 +202,6 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
             kind=kind,
             **{f.name: getattr(declaration, f.name) for f in dataclasses.fields(declaration) if f.name != "role"},
         )
-        if kind == "input" and declaration.default is None:
-            found[field.name] = dataclasses.replace(found[field.name], default=0.0)
     annotations = inspect.get_annotations(group)
     plain = [name for name, kind_ in annotations.items() if name not in found and "ClassVar" not in str(kind_)]
     if plain:

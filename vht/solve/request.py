@@ -143,7 +143,8 @@ class Request:
         """
         schedule = self.given.schedule
         for name, variable in inputs(self.model).items():
-            if variable.port == "signal" and name not in (*schedule.doses, *schedule.signals):
+            driven = name in schedule.doses or name in schedule.signals
+            if variable.port == "signal" and variable.default is None and not driven:
                 raise ModelError(
                     f"Input `{name}` of `{type(self.model).__name__}` is a signal and needs values: give "
                     f'`schedule=Schedule(signals={{"{name}": Signal(...)}})`.'
