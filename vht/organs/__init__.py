@@ -8,12 +8,14 @@ from vht.errors import ModelError, nearest
 from vht.model import Organ
 
 _HOME = {
+    "bone": ("vht.organs.bone", "LemaireBone"),
     "circulation": ("vht.organs.circulation", "Circulation"),
     "minimal_glucose": ("vht.organs.glucose", "MinimalGlucose"),
     "noble": ("vht.organs.noble", "Noble1962"),
     "ohara_rudy": ("vht.organs.ohara_rudy", "OHaraRudyCiPA"),
     "oral_drug": ("vht.organs.drugs", "OralDrug1"),
     "ten_tusscher": ("vht.organs.ten_tusscher", "TenTusscher2006"),
+    "tumour": ("vht.organs.tumour", "SimeoniTumour"),
 }
 
 
