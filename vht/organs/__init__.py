@@ -10,10 +10,17 @@ from vht.model import Organ
 _HOME = {
     "bone": ("vht.organs.bone", "LemaireBone"),
     "circulation": ("vht.organs.circulation", "Circulation"),
+    "drug_1": ("vht.organs.compartments", "Drug1"),
+    "drug_2": ("vht.organs.compartments", "Drug2"),
+    "drug_3": ("vht.organs.compartments", "Drug3"),
+    "effect_compartment": ("vht.organs.drug_effects", "EffectCompartment"),
+    "hovorka": ("vht.organs.hovorka", "Hovorka2004"),
+    "indirect_response": ("vht.organs.drug_effects", "IndirectResponse"),
     "minimal_glucose": ("vht.organs.glucose", "MinimalGlucose"),
     "noble": ("vht.organs.noble", "Noble1962"),
     "ohara_rudy": ("vht.organs.ohara_rudy", "OHaraRudyCiPA"),
     "oral_drug": ("vht.organs.drugs", "OralDrug1"),
+    "pbpk": ("vht.organs.pbpk", "PBPK16"),
     "ten_tusscher": ("vht.organs.ten_tusscher", "TenTusscher2006"),
     "tumour": ("vht.organs.tumour", "SimeoniTumour"),
 }
