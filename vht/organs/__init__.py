@@ -16,6 +16,8 @@ _HOME = {
     "effect_compartment": ("vht.organs.drug_effects", "EffectCompartment"),
     "hovorka": ("vht.organs.hovorka", "Hovorka2004"),
     "indirect_response": ("vht.organs.drug_effects", "IndirectResponse"),
+    "kidney": ("vht.organs.kidney", "Kidney"),
+    "long_term_pressure": ("vht.organs.long_term_pressure", "LongTermPressure"),
     "minimal_glucose": ("vht.organs.glucose", "MinimalGlucose"),
     "noble": ("vht.organs.noble", "Noble1962"),
     "ohara_rudy": ("vht.organs.ohara_rudy", "OHaraRudyCiPA"),
