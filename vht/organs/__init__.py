@@ -18,6 +18,7 @@ _HOME = {
     "indirect_response": ("vht.organs.drug_effects", "IndirectResponse"),
     "kidney": ("vht.organs.kidney", "Kidney"),
     "long_term_pressure": ("vht.organs.long_term_pressure", "LongTermPressure"),
+    "mean_circulation": ("vht.organs.mean_circulation", "MeanCirculation"),
     "minimal_glucose": ("vht.organs.glucose", "MinimalGlucose"),
     "noble": ("vht.organs.noble", "Noble1962"),
     "ohara_rudy": ("vht.organs.ohara_rudy", "OHaraRudyCiPA"),
