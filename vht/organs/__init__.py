@@ -9,15 +9,18 @@ from vht.model import Organ
 
 _HOME = {
     "bone": ("vht.organs.bone", "LemaireBone"),
+    "brain": ("vht.organs.brain", "UrsinoBrain"),
     "circulation": ("vht.organs.circulation", "Circulation"),
     "drug_1": ("vht.organs.compartments", "Drug1"),
     "drug_2": ("vht.organs.compartments", "Drug2"),
     "drug_3": ("vht.organs.compartments", "Drug3"),
     "effect_compartment": ("vht.organs.drug_effects", "EffectCompartment"),
+    "gas_exchange": ("vht.organs.gas_exchange", "GasExchange"),
     "hovorka": ("vht.organs.hovorka", "Hovorka2004"),
     "indirect_response": ("vht.organs.drug_effects", "IndirectResponse"),
     "kidney": ("vht.organs.kidney", "Kidney"),
     "long_term_pressure": ("vht.organs.long_term_pressure", "LongTermPressure"),
+    "lungs": ("vht.organs.lungs", "Lungs"),
     "mean_circulation": ("vht.organs.mean_circulation", "MeanCirculation"),
     "minimal_glucose": ("vht.organs.glucose", "MinimalGlucose"),
     "noble": ("vht.organs.noble", "Noble1962"),
@@ -26,6 +29,7 @@ _HOME = {
     "pbpk": ("vht.organs.pbpk", "PBPK16"),
     "ten_tusscher": ("vht.organs.ten_tusscher", "TenTusscher2006"),
     "tumour": ("vht.organs.tumour", "SimeoniTumour"),
+    "ventilation_control": ("vht.organs.ventilation_control", "VentilationControl"),
 }
 
 
