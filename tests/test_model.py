@@ -122,7 +122,8 @@ def test_a_lag_names_a_parameter():
 
 def test_a_model_needs_rates_and_states():
     class Empty(Organ):
-        k: Scalar = param(1.0, "mL", "x")
+        class State(Vars):
+            V: Scalar = state(1.0, "mL", "x")
 
     with pytest.raises(ModelError, match="Empty must define `rates"):
         Empty()

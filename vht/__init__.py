@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vht.calibrate import Calibration, LevenbergMarquardt, Problem
     from vht.cohort import load_study
-    from vht.model import Organ, Twins
+    from vht.model import Body, Organ, Twins, converted
     from vht.solve import (
         Auto,
         Doses,
@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 # Loaded when first used, so that `import vht` (and `vht --help`) costs nothing.
 _HOME = {
     "Auto": "vht.solve",
+    "Body": "vht.model",
     "Calibration": "vht.calibrate",
     "Doses": "vht.solve",
     "FixedPoint": "vht.solve",
@@ -42,6 +43,7 @@ _HOME = {
     "Trajectory": "vht.solve",
     "Tsit5": "vht.solve",
     "Twins": "vht.model",
+    "converted": "vht.model",
     "load_study": "vht.cohort",
     "periodic_state": "vht.solve",
     "simulate": "vht.solve",
@@ -50,6 +52,7 @@ _HOME = {
 
 __all__ = [
     "Auto",
+    "Body",
     "Calibration",
     "Doses",
     "FixedPoint",
@@ -65,6 +68,7 @@ __all__ = [
     "Tsit5",
     "Twins",
     "__version__",
+    "converted",
     "load_study",
     "periodic_state",
     "simulate",

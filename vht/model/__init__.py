@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from vht.model.body import Body, converted
 from vht.model.constant import constant
 from vht.model.gating import bernoulli, boltzmann, gate
 from vht.model.organ import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vht.model.unitcheck import check_units
 
 __all__ = [
+    "Body",
     "LogNormal",
     "Normal",
     "Organ",
@@ -38,6 +40,7 @@ __all__ = [
     "check_units",
     "conserved",
     "constant",
+    "converted",
     "event",
     "events",
     "gate",

@@ -33,7 +33,8 @@ class Organ(eqx.Module):
       instance ``dataclasses.replace(x, pump=1.0)``. A state with the rate 0 may hold a mode, or note when an event was:
       ``dataclasses.replace(x, since=t)``.
 
-    A state declared with `algebraic` has an equation in place of its rate.
+    A state declared with `algebraic` has an equation in place of its rate. A model without states turns inputs into outputs:
+    it can be part of a `Body`.
 
     Class attributes: `time` is the unit of `t`; `citation` the key of the model's paper in the references.
     Units are checked when a model is first used; see `vht.model.check_units`.
@@ -85,8 +86,6 @@ class Variables:
 
     def __init__(self, model: type[Organ]) -> None:
         name = model.__name__
-        if model.rates is Organ.rates:
-            raise ModelError(f"{name} must define `rates(self, t, x, u)`.")
         self.parameters: Mapping[str, Variable] = declared(model, "parameter", name)
         self.states: Mapping[str, Variable] = declared(model.State, "state", f"{name}.State")
         self.inputs: Mapping[str, Variable] = declared(model.In, "input", f"{name}.In")
@@ -94,7 +93,9 @@ class Variables:
         # they live in a namespace of their own: an output may have the same name, and usually does
         self.conserved: Mapping[str, Variable] = declared(model.Conserved, "conserved quantity", f"{name}.Conserved")
         self.events: Mapping[str, Variable] = declared(model.Events, "event", f"{name}.Events")
-        if not self.states:
+        if self.states and model.rates is Organ.rates:
+            raise ModelError(f"{name} must define `rates(self, t, x, u)`.")
+        if not (self.states or self.outputs):
             raise ModelError(f"{name} must declare at least one state in a class `State(Vars)`.")
         if self.outputs and model.outputs is Organ.outputs:
             raise ModelError(f"{name} declares outputs, so it must define `outputs(self, t, x, u)`.")
@@ -104,7 +105,7 @@ class Variables:
             raise ModelError(f"{name} declares events, so it must define `crossings(self, t, x, u)`.")
         if model.crossings is not Organ.crossings and not self.events:
             raise ModelError(f"{name} defines `crossings`, so it must declare events in a class `Events(Vars)`.")
-        if all(variable.algebraic for variable in self.states.values()):
+        if self.states and all(variable.algebraic for variable in self.states.values()):
             raise ModelError(f"{name} must declare at least one state with `state`, but has only algebraic ones.")
         seen: dict[str, str] = {}
         for group in (self.parameters, self.states, self.inputs, self.outputs):

@@ -19,6 +19,7 @@ from vht_kernels.errors import source_line
 from vht_kernels.uniform import inner_jaxprs, nested_jaxpr
 
 from vht.errors import UnitError
+from vht.model.body import Parts
 from vht.model.constant import unit_of_constant
 from vht.model.gating import GATE
 from vht.model.organ import Organ, initial_state, variables, with_parameters
@@ -78,6 +79,12 @@ def _problem(cls: type[Organ]) -> str | None:
 
 def _check(cls: type[Organ]) -> None:
     known = variables(cls)
+    made = getattr(cls, "parts", None)
+    if isinstance(made, Parts):
+        # wires were checked when they were made
+        for organ in made.organs.values():
+            check_units(organ)
+        return
     units: dict[str, dict[str, Any]] = {}
     for kind in ("parameters", "states", "inputs", "outputs", "conserved", "events"):
         group = getattr(known, kind)
@@ -124,7 +131,8 @@ def _check(cls: type[Organ]) -> None:
     shapes = (number, like(known.parameters), like(known.states), like(known.inputs))
     # in place of an algebraic variable's rate stands an equation, whose unit is its own affair
     per_time = {name: unit / time for name, unit in units["states"].items() if not known.states[name].algebraic}
-    _method(cls, "rates", rates, shapes, given, per_time, "rate of state")
+    if known.states:
+        _method(cls, "rates", rates, shapes, given, per_time, "rate of state")
     if known.outputs:
         _method(cls, "outputs", outputs, shapes, given, units["outputs"], "output")
     if known.conserved:

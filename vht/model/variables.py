@@ -17,10 +17,20 @@ from vht.model.priors import Prior
 Scalar = Float[Array, ""] | float
 
 Kind = Literal["parameter", "state", "input", "output", "conserved quantity", "event"]
+Role = Literal["param", "state", "port", "quantity", "event"]
 PortKind = Literal["signal", "flow"]
 Direction = Literal["both", "rising", "falling"]
 
 _KEY = "vht"
+# by kind, the function that declares it and how it is called
+_ROLES: Mapping[Kind, tuple[Role, str]] = {
+    "parameter": ("param", "param(default, unit, meaning)"),
+    "state": ("state", "state(default, unit, meaning)"),
+    "input": ("port", "port(unit, meaning)"),
+    "output": ("port", "port(unit, meaning)"),
+    "conserved quantity": ("quantity", "quantity(unit, meaning)"),
+    "event": ("event", "event(unit, meaning)"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Variable:
 
 @dataclasses.dataclass(frozen=True)
 class _Declaration:
-    role: Literal["param", "state", "port", "quantity", "event"]
+    role: Role
     unit: str
     meaning: str
     default: float | None = None
@@ -159,6 +169,13 @@ def quantity(unit: str, meaning: str) -> Any:
     return _field(_Declaration("quantity", unit, meaning), dataclasses.MISSING)
 
 
+def declare(variable: Variable) -> Any:
+    """Declare a variable like another, in whatever class."""
+    role = _ROLES[variable.kind][0]
+    shared = {f.name: getattr(variable, f.name) for f in dataclasses.fields(_Declaration) if f.name != "role"}
+    return _field(_Declaration(role, **shared), dataclasses.MISSING if variable.default is None else variable.default)
+
+
 def _field(declaration: _Declaration, default: Any) -> Any:
     return eqx.field(default=default, metadata={_KEY: declaration})
 
@@ -178,14 +195,7 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
     Raises:
         ModelError: a field without `param`, `state`, `port` or `quantity`, or one whose numbers make no sense.
     """
-    role, function = {
-        "parameter": ("param", "param(default, unit, meaning)"),
-        "state": ("state", "state(default, unit, meaning)"),
-        "input": ("port", "port(unit, meaning)"),
-        "output": ("port", "port(unit, meaning)"),
-        "conserved quantity": ("quantity", "quantity(unit, meaning)"),
-        "event": ("event", "event(unit, meaning)"),
-    }[kind]
+    role, function = _ROLES[kind]
     found: dict[str, Variable] = {}
     for field in dataclasses.fields(group):
         declaration = field.metadata.get(_KEY)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from vht.errors import ModelError
 from vht.model import Organ, events, initial_state, inputs, outputs, parameters, states, with_parameters
 from vht.solve.elimination import Elimination
 from vht.solve.sparse import jacobian
@@ -178,8 +179,16 @@ def _like(value: Any, like: Scalar) -> Scalar:
 
 
 def system_of(model: Organ) -> System:
-    """The functions of a model; its parameters' values are forgotten."""
+    """The functions of a model; its parameters' values are forgotten.
+
+    Raises:
+        ModelError: it has no states.
+    """
     names, known = tuple(parameters(model)), states(model)
+    if not known:
+        raise ModelError(
+            f"`{type(model).__name__}` has no states, so there is nothing to solve: join it with other models in a `Body`."
+        )
     return System(
         model=with_parameters(model, dict.fromkeys(names, 0.0)),
         parameters=names,

@@ -1,0 +1,468 @@
+"""A body: organ models joined through their ports. It is itself a model, so all that works with one works with the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend import core as jex
+from jax.interpreters import partial_eval
+
+from vht.errors import ModelError
+from vht.model.organ import Organ, Variables, initial_state, variables, with_parameters
+from vht.model.priors import LogNormal, Normal, Prior, Uniform
+from vht.model.variables import Scalar, Variable, Vars, check_known, declare
+from vht.model.wiring import Converted, Source, Sources, Stage, converted, join, stages
+
+__all__ = ["Body", "Converted", "Parts", "converted", "parts"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a body is made of.
+
+    Attributes:
+        organs: by name, with the parameters that are the body's defaults.
+        sources: of every wired input, by its name in the body.
+        stages: in which order outputs become known.
+        cut: wired inputs that are algebraic variables, with the guess of each.
+        clocks: by organ, its units of time in one of the body's.
+        open_scale: by input of kind "flow" that is given per time, the organ's value for each unit of the body's.
+        lag_scale: by parameter that delays doses, the organ's value for each unit of the body's.
+        conserved: by quantity, the organs' quantities of which it is the sum.
+    """
+
+    organs: Mapping[str, Organ]
+    sources: Mapping[str, tuple[Source, ...]]
+    stages: tuple[Stage, ...]
+    cut: Mapping[str, float]
+    clocks: Mapping[str, float]
+    open_scale: Mapping[str, float]
+    lag_scale: Mapping[str, float]
+    conserved: Mapping[str, tuple[tuple[str, str], ...]]
+
+
+def Body(
+    organs: Mapping[str, Organ],
+    wires: Mapping[str, Sources] | None = None,
+    *,
+    name: str = "Body",
+    meaning: str = "",
+    citation: str = "",
+    time: str | None = None,
+    algebraic: Mapping[str, float] | None = None,
+    conserved: Mapping[str, Sequence[str]] | None = None,
+) -> Organ:
+    """Join organ models through their ports: ``Body({"heart": Heart(), "artery": Artery()}, wires={"artery.Q": "heart.Q"})``.
+
+    The result is a model. Its variables are the organs', addressed as ``heart.E_max``; its inputs are those that no wire
+    drives, and all of kind "flow" (what is scheduled adds to the wires); its outputs are all outputs. An organ may be a body.
+
+    In a body whose unit of time is not an organ's, the organ's rates are converted. So are the flows per time into it and the
+    lags of its doses, which are the body's inputs and parameters: they are in the body's unit of time there.
+
+    Args:
+        organs: by name. Their parameters' values are the body's.
+        wires: by input, the output that drives it, or several that add up in a port of kind "flow". Units must be equal;
+            `converted` joins those that differ. What is wired has no value of its own any more.
+        name: of the model, in errors and tables.
+        meaning: a line or more; the model's description.
+        citation: key of its paper in the references.
+        time: unit of time; by default that of the organs, which must be one then.
+        algebraic: wired inputs that are solved for, because their outputs depend on them at the same instant, with a guess
+            of each; see `vht.model.algebraic`. Solved by `vht.Rodas5P`.
+        conserved: by name, organs' conserved quantities (such as ``["heart.blood", "kidney.water"]``) whose sum is conserved.
+            A quantity of an organ with no wired flow is conserved in the body as it is.
+
+    Raises:
+        ModelError: unknown ports (suggests the nearest), units that differ, several sources for a signal, an algebraic loop
+            (names the outputs on it), organs with different units of time.
+    """
+    organs = dict(organs)
+    _check_organs(organs)
+    sources = join(organs, {} if wires is None else wires)
+    guesses = {} if algebraic is None else {key: float(guess) for key, guess in algebraic.items()}
+    for key in guesses:
+        check_known("wired input", key, sources, name)
+    units = {organ: type(model).time for organ, model in organs.items()}
+    if time is None and len(set(units.values())) > 1:
+        said = ", ".join(f"{organ}: {unit}" for organ, unit in units.items())
+        raise ModelError(f'The organs have different units of time ({said}): say which the body has, as `time="min"`.')
+    plan = _Plan(
+        name=name,
+        meaning=meaning or f"Body of {', '.join(organs)}",
+        citation=citation,
+        time=next(iter(units.values())) if time is None else time,
+        organs=tuple((key, _Structure(type(model), _numbers(model))) for key, model in organs.items()),
+        sources=tuple(sources.items()),
+        cut=tuple(guesses.items()),
+        conserved=tuple((key, tuple(group)) for key, group in (conserved or {}).items()),
+    )
+    cls = _class(plan)
+    # numbers of a transformation are not part of the class: they enter here
+    made = parts(cls)
+    values = {
+        f"{key}.{p}": getattr(model, p) for key, model in organs.items() for p in variables(type(model)).parameters
+    }
+    scale = made.lag_scale
+    return cls(**{key: value / scale[key] if key in scale else value for key, value in values.items()})
+
+
+def parts(model: Organ | type[Organ]) -> Parts:
+    """What a body is made of.
+
+    Raises:
+        ModelError: it is no body.
+    """
+    found = getattr(model, "parts", None)
+    if not isinstance(found, Parts):
+        raise ModelError(f"`{getattr(model, '__name__', type(model).__name__)}` is one organ, not a body.")
+    return found
+
+
+class _Structure(NamedTuple):
+    """An organ's class and its parameters, as far as they are plain numbers."""
+
+    model: type[Organ]
+    numbers: tuple[tuple[str, float], ...]
+
+    def organ(self) -> Organ:
+        return with_parameters(self.model(), dict(self.numbers))
+
+
+class _Plan(NamedTuple):
+    """All that a body's class depends on; equal plans share one, and so what was compiled for it."""
+
+    name: str
+    meaning: str
+    citation: str
+    time: str
+    organs: tuple[tuple[str, _Structure], ...]
+    sources: tuple[tuple[str, tuple[Source, ...]], ...]
+    cut: tuple[tuple[str, float], ...]
+    conserved: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def _check_organs(organs: Mapping[Any, Any]) -> None:
+    if not organs:
+        raise ModelError('A body has at least one organ: `Body({"heart": Heart()})`.')
+    for name, model in organs.items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ModelError(f"An organ's name is a word such as `heart`, but got {name!r}.")
+        if isinstance(model, type) and issubclass(model, Organ):
+            raise ModelError(f"`{name}` must be a model, but got its class: write `{model.__name__}()`.")
+        if not isinstance(model, Organ):
+            raise ModelError(f"`{name}` must be a model (an instance of an `Organ`), but got {model!r:.100}.")
+        variables(type(model))
+
+
+def _numbers(model: Organ) -> tuple[tuple[str, float], ...]:
+    known = variables(type(model)).parameters
+    values = ((name, getattr(model, name), v.bounds) for name, v in known.items())
+    # what lies outside its bounds is one twin's, and no default
+    return tuple(
+        (name, float(value))
+        for name, value, bounds in values
+        if isinstance(value, int | float) and (bounds is None or bounds[0] <= value <= bounds[1])
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- its class
+
+
+@functools.lru_cache(maxsize=256)
+def _class(plan: _Plan) -> type[Organ]:
+    organs = {name: structure.organ() for name, structure in plan.organs}
+    sources, cut = dict(plan.sources), dict(plan.cut)
+    known = {name: variables(type(organ)) for name, organ in organs.items()}
+    clocks = {name: _scale(plan.time, type(organ).time) for name, organ in organs.items()}
+
+    open_scale, ports = {}, {}
+    for name, input_ in _prefixed(known, "inputs"):
+        organ, wired = name.split(".")[0], name in sources
+        if wired and input_.port != "flow":
+            continue
+        unit, own = _per_time(input_.unit, type(organs[organ]).time, plan.time), input_.unit
+        if unit != own:
+            open_scale[name] = _scale(unit, own)
+        lag = None if input_.lag is None else f"{organ}.{input_.lag}"
+        ports[name] = dataclasses.replace(input_, name=name, unit=unit, lag=lag)
+    lag_scale = {
+        p.lag: clocks[name.split(".")[0]] for name, p in ports.items() if p.lag and clocks[name.split(".")[0]] != 1.0
+    }
+
+    fields = {}
+    for name, variable in _prefixed(known, "parameters"):
+        organ, own = name.split(".", 1)
+        variable = dataclasses.replace(variable, default=float(getattr(organs[organ], own)))
+        fields[name] = _rescaled(variable, 1.0 / lag_scale[name], plan.time) if name in lag_scale else variable
+    states = dict(_prefixed(known, "states"))
+    for sink, guess in cut.items():
+        organ, port = sink.split(".", 1)
+        unit = known[organ].inputs[port].unit
+        ports.pop(sink, None)
+        states[sink] = Variable(sink, "state", unit, f"{sink}, solved for", guess, algebraic=True)
+    quantities, sums = _conserved(plan, known, sources)
+
+    made = Parts(
+        organs=organs,
+        sources=sources,
+        stages=stages(organs, sources, cut),
+        cut=cut,
+        clocks=clocks,
+        open_scale=open_scale,
+        lag_scale=lag_scale,
+        conserved=sums,
+    )
+    namespace: dict[str, Any] = {
+        "__doc__": plan.meaning,
+        "time": plan.time,
+        "citation": plan.citation,
+        "parts": made,
+        "State": _group(f"{plan.name}.State", states),
+        "In": _group(f"{plan.name}.In", ports),
+        "Out": _group(f"{plan.name}.Out", dict(_prefixed(known, "outputs"))),
+        "Conserved": _group(f"{plan.name}.Conserved", quantities),
+        "Events": _group(f"{plan.name}.Events", dict(_prefixed(known, "events"))),
+        "rates": _rates,
+        "outputs": _outputs,
+        "initial": _initial,
+        "conserved": _amounts,
+        "after": _after,
+        "__repr__": _repr,
+    }
+    if any(of.events for of in known.values()):
+        namespace["crossings"] = _crossings
+    return _group(plan.name, fields, Organ, namespace)
+
+
+def _prefixed(known: Mapping[str, Variables], kind: str) -> Iterable[tuple[str, Variable]]:
+    for organ, of in known.items():
+        for name, variable in getattr(of, kind).items():
+            yield f"{organ}.{name}", dataclasses.replace(variable, name=f"{organ}.{name}")
+
+
+def _group(name: str, known: Mapping[str, Variable], base: type = Vars, more: Mapping[str, Any] | None = None) -> Any:
+    """A class whose fields are the variables; their names have dots, so it takes them by keyword."""
+
+    def __init__(self: Any, **values: Any) -> None:
+        for key in values:
+            check_known("variable", key, known, name)
+        for key, variable in known.items():
+            if key not in values and variable.default is None:
+                raise TypeError(f"{name} needs a value for `{key}`.")
+            setattr(self, key, values.get(key, variable.default))
+
+    namespace = {
+        "__module__": __name__,
+        "__qualname__": name,
+        "__annotations__": dict.fromkeys(known, Scalar),
+        "__init__": __init__,
+        **{key: declare(variable) for key, variable in known.items()},
+        **(more or {}),
+    }
+    return type(base)(name.split(".")[-1], (base,), namespace)
+
+
+def _scale(found: str, wanted: str) -> float:
+    if found == wanted:
+        return 1.0
+    # units need pint, which takes a third of a second to load
+    from vht.model.units import conversion
+
+    return conversion(found, wanted)[0]
+
+
+def _per_time(unit: str, own: str, wanted: str) -> str:
+    """A flow's unit in a body with another unit of time: mg/h becomes mg/min, so that a dose stays in mg."""
+    return f"{unit.removesuffix(f'/{own}')}/{wanted}" if own != wanted and unit.endswith(f"/{own}") else unit
+
+
+def _rescaled(variable: Variable, scale: float, unit: str) -> Variable:
+    bounds = None if variable.bounds is None else (variable.bounds[0] * scale, variable.bounds[1] * scale)
+    default = None if variable.default is None else variable.default * scale
+    prior = _scaled_prior(variable.prior, scale)
+    return dataclasses.replace(variable, unit=unit, default=default, bounds=bounds, prior=prior)
+
+
+def _scaled_prior(prior: Prior | None, scale: float) -> Prior | None:
+    match prior:
+        case Normal():
+            return Normal(prior.mean * scale, prior.sd * scale)
+        case LogNormal():
+            return LogNormal(prior.median * scale, prior.sd)
+        case Uniform():
+            return Uniform(prior.lower * scale, prior.upper * scale)
+    return None
+
+
+def _conserved(
+    plan: _Plan, known: Mapping[str, Variables], sources: Mapping[str, Any]
+) -> tuple[dict[str, Variable], dict[str, tuple[tuple[str, str], ...]]]:
+    every = dict(_prefixed(known, "conserved"))
+    flows = {name.split(".")[0] for name, v in _prefixed(known, "inputs") if v.port == "flow" and name in sources}
+    quantities = {name: v for name, v in every.items() if name.split(".")[0] not in flows}
+    sums: dict[str, Any] = {name: (tuple(name.split(".", 1)),) for name in quantities}
+    for name, group in plan.conserved:
+        for each in group:
+            check_known("conserved quantity", each, every, plan.name)
+        if not group or len({every[each].unit for each in group}) > 1:
+            said = ", ".join(f"`{each}` in {every[each].unit}" for each in group) or "none"
+            raise ModelError(f"`{name}` is a sum of conserved quantities in one unit, but got {said}.")
+        meaning = f"sum of {', '.join(group)}"
+        quantities[name] = Variable(name, "conserved quantity", every[group[0]].unit, meaning)
+        sums[name] = tuple(tuple(each.split(".", 1)) for each in group)
+    return quantities, sums
+
+
+# -------------------------------------------------------------------------------------------------- its equations
+
+
+class _Joined(NamedTuple):
+    """The organs of one twin's body at one instant."""
+
+    parts: Parts
+    organs: dict[str, Organ]
+    clock: dict[str, Scalar]
+    states: dict[str, Any]
+    inputs: dict[str, Any]
+    cut: dict[str, Any]
+
+
+def _organs(body: Any) -> dict[str, Organ]:
+    made = body.parts
+    found = {}
+    for name, organ in made.organs.items():
+        keys = {p: f"{name}.{p}" for p in variables(type(organ)).parameters}
+        scale = made.lag_scale
+        values = {p: getattr(body, k) * scale[k] if k in scale else getattr(body, k) for p, k in keys.items()}
+        found[name] = with_parameters(organ, values)
+    return found
+
+
+def _states(made: Parts, x: Any) -> dict[str, Any]:
+    return {
+        name: organ.State(**{s: getattr(x, f"{name}.{s}") for s in variables(type(organ)).states})
+        for name, organ in made.organs.items()
+    }
+
+
+def _join(body: Any, t: Scalar, x: Any, u: Any) -> _Joined:
+    """All inputs of all organs: what is scheduled, and what comes by wire."""
+    made: Parts = body.parts
+    organs, states = _organs(body), _states(made, x)
+    clock = {name: t if made.clocks[name] == 1.0 else t * made.clocks[name] for name in organs}
+    known: dict[str, Scalar] = {}
+
+    def arriving(sink: str) -> Scalar | None:
+        """What wires bring, None while it is not known."""
+        if not all(source.name in known for source in made.sources[sink]):
+            return None
+        terms = [known[s.name] if s.scale == 1.0 else s.scale * known[s.name] for s in made.sources[sink]]
+        return functools.reduce(lambda a, b: a + b, terms)
+
+    def given(sink: str, variable: Variable) -> Scalar:
+        value = getattr(u, sink, None)
+        scheduled = value if value is None or sink not in made.open_scale else made.open_scale[sink] * value
+        if sink in made.cut:
+            return getattr(x, sink)
+        if sink in made.sources:
+            wired = arriving(sink)
+            if wired is not None:
+                return wired if scheduled is None else scheduled + wired
+        return (variable.default or 0.0) if scheduled is None else scheduled
+
+    def inputs(organ: str) -> Any:
+        model = organs[organ]
+        return model.In(**{p: given(f"{organ}.{p}", v) for p, v in variables(type(model)).inputs.items()})
+
+    for stage in made.stages:
+        model = organs[stage.organ]
+        values = _needed(model, stage.outputs, clock[stage.organ], states[stage.organ], inputs(stage.organ))
+        known.update({f"{stage.organ}.{o}": value for o, value in zip(stage.outputs, values, strict=True)})
+    cut = {sink: arriving(sink) for sink in made.cut}
+    return _Joined(made, organs, clock, states, {name: inputs(name) for name in organs}, cut)
+
+
+def _needed(organ: Organ, names: Sequence[str], t: Scalar, x: Any, u: Any) -> Sequence[Scalar]:
+    """Some outputs, without the equations of others: those may depend on what is not known yet."""
+
+    def found(organ: Organ, t: Scalar, x: Any, u: Any) -> list[Any]:
+        results = organ.outputs(t, x, u)
+        return [getattr(results, name) for name in names]
+
+    closed = jax.make_jaxpr(found)(organ, t, x, u)
+    jaxpr, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(names))
+    given = [leaf for leaf, is_used in zip(jax.tree.leaves((organ, t, x, u)), used, strict=True) if is_used]
+    return jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, closed.consts))(*given)
+
+
+def _rates(self: Any, t: Scalar, x: Any, u: Any) -> Any:
+    joined = _join(self, t, x, u)
+    found: dict[str, Scalar] = {}
+    for name, organ in joined.organs.items():
+        own = variables(type(organ)).states
+        if not own:
+            continue
+        rates = organ.rates(joined.clock[name], joined.states[name], joined.inputs[name])
+        clock = joined.parts.clocks[name]
+        for state, variable in own.items():
+            rate = getattr(rates, state)
+            # a gate's rate stays as it is where it can, so that it is known as a gate's
+            found[f"{name}.{state}"] = rate if variable.algebraic or clock == 1.0 else clock * rate
+    for sink, value in joined.cut.items():
+        found[sink] = value - getattr(x, sink)
+    return self.State(**found)
+
+
+def _outputs(self: Any, t: Scalar, x: Any, u: Any) -> Any:
+    joined = _join(self, t, x, u)
+    found: dict[str, Scalar] = {}
+    for name, organ in joined.organs.items():
+        results = organ.outputs(joined.clock[name], joined.states[name], joined.inputs[name])
+        found |= {f"{name}.{o}": getattr(results, o) for o in variables(type(organ)).outputs}
+    return self.Out(**found)
+
+
+def _initial(self: Any) -> Any:
+    found: dict[str, Scalar] = dict(self.parts.cut)
+    for name, organ in _organs(self).items():
+        own = initial_state(organ)
+        found |= {f"{name}.{s}": getattr(own, s) for s in variables(type(organ)).states}
+    return self.State(**found)
+
+
+def _amounts(self: Any, x: Any) -> Any:
+    made: Parts = self.parts
+    organs, states = _organs(self), _states(made, x)
+    amounts = {name: organ.conserved(states[name]) for name, organ in organs.items()}
+    sums = {
+        name: functools.reduce(lambda a, b: a + b, [getattr(amounts[organ], own) for organ, own in group])
+        for name, group in made.conserved.items()
+    }
+    return self.Conserved(**sums)
+
+
+def _crossings(self: Any, t: Scalar, x: Any, u: Any) -> Any:
+    joined = _join(self, t, x, u)
+    found: dict[str, Scalar] = {}
+    for name, organ in joined.organs.items():
+        levels = organ.crossings(joined.clock[name], joined.states[name], joined.inputs[name])
+        found |= {f"{name}.{e}": getattr(levels, e) for e in variables(type(organ)).events}
+    return self.Events(**found)
+
+
+def _repr(self: Any) -> str:
+    return f"{type(self).__name__}({', '.join(f'{n}: {type(o).__name__}' for n, o in self.parts.organs.items())})"
+
+
+def _after(self: Any, event: str, t: Scalar, x: Any, u: Any) -> Any:
+    joined = _join(self, t, x, u)
+    name, own = event.split(".", 1)
+    organ = joined.organs[name]
+    after = organ.after(own, joined.clock[name], joined.states[name], joined.inputs[name])
+    changed = {f"{name}.{s}": getattr(after, s) for s in variables(type(organ)).states}
+    return self.State(**{s: changed.get(s, getattr(x, s)) for s in variables(type(self)).states})
