@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from vht.model import LogNormal, Organ, Scalar, Vars, constant, param, port, quantity, state
-from vht.organs.dissociation import contents, pressures
+from vht.model.dissociation import contents, pressures
 
 _SOURCE = "albanese2016"
 # a twin at rest: what its inputs are where nothing drives them, and what its initial state belongs to

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from vht.model import LogNormal, Organ, Scalar, Vars, constant, param, port, state
-from vht.organs.dissociation import O2_CAPACITY, contents
+from vht.model.dissociation import O2_CAPACITY, contents
 
 _SOURCE = "albanese2016"
 _RECEPTOR = "ursino2002"
