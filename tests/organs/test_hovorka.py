@@ -42,8 +42,8 @@ def absorbed(t, doses, tau):
     return sum(amount * s * np.exp(-s / tau) / tau**2 for amount, s in since)
 
 
-def solve(times, G, meals, boluses, p=P):
-    """The paper's equations, its production kept from becoming negative; meals in g, boluses in U, both at once."""
+def solve(times, G, meals, boluses, least, p=P):
+    """The paper's equations, with a lowest production; meals in g, boluses in U, both at once."""
     basal = brentq(balance, 0.0, 60.0, args=(G, p), xtol=1e-15, rtol=1e-14)
     VG, VI = p["VG"] * p["BW"], p["VI"] * p["BW"]
 
@@ -55,7 +55,7 @@ def solve(times, G, meals, boluses, p=P):
         UG = p["AG"] * absorbed(t, meals, p["tG"]) / 180.16 * 1000.0
         UI = basal + 1000.0 * absorbed(t, boluses, p["tI"])
         return [
-            -(F01c / (VG * g) + x1) * Q1 + p["k12"] * Q2 - FR + UG + p["EGP0"] * p["BW"] * max(1.0 - x3, 0.0),
+            -(F01c / (VG * g) + x1) * Q1 + p["k12"] * Q2 - FR + UG + p["EGP0"] * p["BW"] * max(1.0 - x3, least),
             x1 * Q1 - (p["k12"] + x2) * Q2,
             UI / VI - p["ke"] * I,
             *(k * (s * I - x) for k, s, x in zip(p["ka"], p["S"], (x1, x2, x3), strict=True)),
@@ -90,19 +90,21 @@ def test_basal_insulin_agrees_with_bisection(verified, G):
         verified("hovorka", "basal insulin that holds 5 mmol/L, relative error", reference, reached=error, within=1e-12)
 
 
-def test_two_meals_agree_with_scipy(verified):
+@pytest.mark.parametrize("least", [0.0, -100.0])
+def test_two_meals_agree_with_scipy(verified, least):
     times = np.linspace(0.0, 600.0, 201)
     meals, boluses = [(30.0, 60.0), (300.0, 90.0)], [(20.0, 6.0), (420.0, 2.0)]
-    expected = solve(times, 100.0 / MG, meals, boluses)
-    found = vht.simulate(Hovorka2004(), times, schedule=given(meals, boluses), method=TIGHT)
+    expected = solve(times, 100.0 / MG, meals, boluses, least)
+    found = vht.simulate(Hovorka2004(EGP_least=least), times, schedule=given(meals, boluses), method=TIGHT)
     worst = 0.0
     for name, y in zip(("Q1", "Q2", "I", "x1", "x2", "x3"), expected, strict=True):
         worst = max(worst, float(np.abs(np.asarray(found.values[name])[0] - y).max() / np.ptp(y)))
-    # the run passes through what is kept from becoming negative, saturates, and spills
+    # the run saturates, spills, and reaches where the paper's production would be negative
     assert expected[5].max() > 1.0 and found.values["excretion"].max() > 0.0
     assert found.values["glucose_mmol"].min() < 4.5
     reference = "SciPy on the paper's equations, meals and boluses in closed form, share of each state's range"
-    verified("hovorka", "states over 10 h with two meals and two boluses", reference, reached=worst, within=1e-7)
+    what = "states over 10 h with two meals and two boluses" + (", production of either sign" if least else "")
+    verified("hovorka", what, reference, reached=worst, within=1e-7)
     basal = 100.0 / MG * P["VG"] * P["BW"] / expected[0, 0]
     assert basal == pytest.approx(1.0, rel=1e-12)
 
@@ -137,6 +139,13 @@ def test_what_was_eaten_appears_or_is_still_in_the_gut(verified, meal):
     np.testing.assert_allclose(values["gut"], expected, rtol=1e-9, atol=1e-10)
     reference = "dose = appeared / A_G + still in the gut, by Gauss's quadrature"
     verified("hovorka", "glucose of a meal, share that is lost", reference, reached=worst, within=1e-10)
+
+
+def test_what_production_below_zero_would_do():
+    times = np.linspace(0.0, 600.0, 301)
+    lowest = {least: solve(times, 100.0 / MG, [(30.0, 60.0)], [(30.0, 6.0)], least)[0].min() for least in (0.0, -100.0)}
+    low, paper = (Q1 / 12.0 * MG for Q1 in lowest.values())
+    assert f"down to {paper:.0f} instead of {low:.0f} mg/dL" in " ".join(str(Hovorka2004.__doc__).split())
 
 
 def test_a_meal_of_60_g(verified, meal):
@@ -184,21 +193,18 @@ def test_default_twin_is_at_rest():
 
 def test_what_a_drug_can_act_on():
     """Each factor moves glucose as it should; a balance of fluxes holds where glucose no longer changes."""
-
-    def after_a_week(**factors):
-        signals = {name: vht.Signal(time=[0.0], value=[value]) for name, value in factors.items()}
-        times = np.array([0.0, 10080.0])
-        found = vht.simulate(Hovorka2004(), times, schedule=vht.Schedule(signals=signals))
-        values = {name: float(np.asarray(column)[0, -1]) for name, column in found.values.items()}
-        assert values["production"] == pytest.approx(values["uptake"] + values["excretion"], rel=1e-4)
-        return values["glucose_mmol"]
-
-    rest = after_a_week()
-    assert after_a_week(sensitivity_factor=1.2) < rest - 0.3
-    assert after_a_week(production_factor=0.9) < rest - 0.3
-    assert after_a_week(basal_factor=1.1) < rest - 0.2
+    changed = {"sensitivity_factor": 1.2, "production_factor": 0.9, "basal_factor": 1.1}
+    factors = [{}, *({name: value} for name, value in changed.items()), {"basal_factor": 0.0}]
+    signals = {name: vht.Signal(time=[0.0], value=np.array([[f.get(name, 1.0)] for f in factors])) for name in changed}
+    found = vht.simulate(
+        Hovorka2004(), np.array([0.0, 10080.0]), twins={"BW": [75.0] * 5}, schedule=vht.Schedule(signals=signals)
+    )
+    last = {name: np.asarray(column)[:, -1] for name, column in found.values.items()}
+    np.testing.assert_allclose(last["production"], last["uptake"] + last["excretion"], rtol=1e-4)
+    rest, sensitive, metformin, more, none = last["glucose_mmol"]
+    assert sensitive < rest - 0.3 and metformin < rest - 0.3 and more < rest - 0.2
     # without any insulin: production less uptake is what kidneys excrete, 0.003 (G - 9) V_G
-    assert after_a_week(basal_factor=0.0) == pytest.approx(9.0 + (0.0161 - 0.0097) / (0.003 * 0.16), rel=1e-4)
+    assert none == pytest.approx(9.0 + (0.0161 - 0.0097) / (0.003 * 0.16), rel=1e-4)
 
 
 def test_into_a_vein():
@@ -246,5 +252,5 @@ def test_derivatives_are_finite_at_kinks(G, x3):
 
     values = {name: jax.numpy.asarray(v) for name, v in start.items()}
     own = {name: jax.numpy.asarray(float(v.default or 0.0)) for name, v in parameters(Hovorka2004).items()}
-    slopes = jax.jacfwd(rates, argnums=(0, 1))(values, own)
+    slopes = jax.jit(jax.jacfwd(rates, argnums=(0, 1)))(values, own)
     assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slopes))

@@ -47,10 +47,11 @@ class Hovorka2004(Organ):
     any insulin needs none: its basal rate is 0, and it rests below `G_b`. For a given pump rate drive `basal_factor` with 0
     and give the whole of it as `insulin`.
 
-    Beyond the paper: endogenous production does not become negative (the paper's equation does, from 19 mU/L of insulin on);
-    glucose and insulin into the vein; and factors through which a drug or exercise acts on insulin sensitivity (all three)
-    and on endogenous production. Body weight is 75 kg unless given; the paper's values are per kg. Priors take the spread
-    between six subjects, one parameter at a time: correlations are not known.
+    Beyond the paper: endogenous production does not become negative. By the paper's equation it does, from 19 mU/L of insulin
+    on, and 6 U with a meal of 60 g then take glucose down to 14 instead of 25 mg/dL; `EGP_least` far below 0 is the paper's
+    equation. Also glucose and insulin into the vein; and factors through which a drug or exercise acts on insulin
+    sensitivity (all three) and on endogenous production. Body weight is 75 kg unless given; the paper's values are per kg.
+    Priors take the spread between six subjects, one parameter at a time: correlations are not known.
 
     Verified against SciPy on the equations written again, with the meal in the paper's closed form, and against the
     steady-state equations solved by bisection (tests/organs/test_hovorka.py). A meal of 60 g without a bolus raises glucose
@@ -97,6 +98,13 @@ class Hovorka2004(Organ):
         bounds=(0.008, 0.035),
         prior=LogNormal(0.0161, 0.25),
         source=_SUBJECTS,
+    )
+    EGP_least: Scalar = param(
+        0.0,
+        "1",
+        "lowest endogenous production, over EGP0",
+        bounds=(-100.0, 0.0),
+        source="a liver does not produce less than nothing; the paper sets no limit",
     )
     S_IT: Scalar = param(
         51.2e-4,
@@ -219,6 +227,9 @@ class Hovorka2004(Organ):
     def _excretion(self, G: Scalar) -> Scalar:
         return self.R_cl * self.V_G * self.BW * jnp.maximum(G - self.R_thr, 0.0)
 
+    def _production(self, x: State, u: In) -> Scalar:
+        return u.production_factor * self.EGP0 * self.BW * jnp.maximum(1.0 - x.x3, self.EGP_least)
+
     def rest(self) -> Rest:
         r"""The steady state at the basal rate, in closed form.
 
@@ -263,10 +274,9 @@ class Hovorka2004(Organ):
         infusion = mU * (u.basal_factor * self.rest().infusion + u.insulin)
         absorbed = x.S2 / self.tmax_I + mU * u.insulin_iv
         U_G = x.D2 / self.tmax_G + mmol * u.glucose_iv
-        EGP = u.production_factor * self.EGP0 * self.BW * jnp.maximum(1.0 - x.x3, 0.0)
         exchange = x.x1 * x.Q1 - self.k12 * x.Q2
         return self.State(
-            Q1=-self._independent_uptake(G) - self._excretion(G) - exchange + U_G + EGP,
+            Q1=-self._independent_uptake(G) - self._excretion(G) - exchange + U_G + self._production(x, u),
             Q2=exchange - x.x2 * x.Q2,
             x1=self.ka1 * (self.S_IT * I - x.x1),
             x2=self.ka2 * (self.S_ID * I - x.x2),
@@ -287,7 +297,7 @@ class Hovorka2004(Organ):
             plasma_insulin=x.I * constant(1.0, "uU*L/(mL*mU)"),
             plasma_insulin_pmol=x.I * constant(6.0, "pmol/mU"),
             appearance=mg * x.D2 / self.tmax_G,
-            production=mg * u.production_factor * self.EGP0 * self.BW * jnp.maximum(1.0 - x.x3, 0.0),
+            production=mg * self._production(x, u),
             uptake=mg * (self._independent_uptake(G) + x.x2 * x.Q2),
             excretion=mg * self._excretion(G),
             gut=mg * constant(0.001, "g/mg") * (x.D1 + x.D2) / self.A_G,
