@@ -8,6 +8,7 @@ from vht.errors import ModelError, nearest
 from vht.model import Organ
 
 _HOME = {
+    "baroreflex": ("vht.organs.baroreflex", "Baroreflex"),
     "bone": ("vht.organs.bone", "LemaireBone"),
     "brain": ("vht.organs.brain", "UrsinoBrain"),
     "circulation": ("vht.organs.circulation", "Circulation"),
@@ -27,6 +28,7 @@ _HOME = {
     "ohara_rudy": ("vht.organs.ohara_rudy", "OHaraRudyCiPA"),
     "oral_drug": ("vht.organs.drugs", "OralDrug1"),
     "pbpk": ("vht.organs.pbpk", "PBPK16"),
+    "pulsatile_circulation": ("vht.organs.pulsatile_circulation", "PulsatileCirculation"),
     "ten_tusscher": ("vht.organs.ten_tusscher", "TenTusscher2006"),
     "tumour": ("vht.organs.tumour", "SimeoniTumour"),
     "ventilation_control": ("vht.organs.ventilation_control", "VentilationControl"),
