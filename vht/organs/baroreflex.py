@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from vht.model import LogNormal, Normal, Organ, Scalar, Vars, constant, param, port, state
 
-_SOURCE = "ursino1998"
-_TABLE = "ursino1998, table of the carotid baroreflex; the same in albanese2016"
+_SOURCE = "ursino1998heart"
+_TABLE = "ursino1998heart, table of the carotid baroreflex; the same in albanese2016"
 _REST = "time average of the default heart and reflex at rest, joined; this library"
 
 
@@ -78,7 +78,7 @@ class Baroreflex(Organ):
         "1",
         "share of the reflex that is at work: 1 all of it, 0 none",
         bounds=(0.0, 3.0),
-        source="1 is ursino1998; this library's, for comparison",
+        source="1 is ursino1998heart; this library's, for comparison",
     )
     p_n: Scalar = param(
         92.0,

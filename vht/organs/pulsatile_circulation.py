@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from vht.model import LogNormal, Normal, Organ, Scalar, Vars, constant, param, port, quantity, state, states
 
-_SOURCE = "ursino1998"
-_VESSELS = "ursino1998, table of the vascular system"
-_HEART = "ursino1998, table of the heart"
+_SOURCE = "ursino1998heart"
+_VESSELS = "ursino1998heart, table of the vascular system"
+_HEART = "ursino1998heart, table of the heart"
 _TILT = "heldt2002, lower limbs in head-up tilt"
 _PI = 3.141592653589793
 _DEGREES = 180.0 / _PI
