@@ -6,38 +6,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
-from vht.model import LogNormal, Organ, Scalar, Vars, bernoulli, boltzmann, constant, gate, param, port, state
-
-_SOURCE = "dutta2017"
-_ORIGINAL = "ohara2011"
-_HERG = "li2017"
-# mV: a solver's trial step may leave the range of voltages that a membrane survives, and exponentials must stay finite
-_FURTHEST = 250.0
-
-
-def _conductance(value: float, meaning: str, unit: str = "mS/uF", source: str = _SOURCE) -> Any:
-    return param(value, unit, meaning, bounds=(0.0, value * 5), prior=LogNormal(value, 0.2), source=source)
-
-
-def _kinetic(value: float, unit: str, meaning: str, source: str = _ORIGINAL) -> Any:
-    low, high = sorted((value / 3, value * 3))
-    return param(value, unit, meaning, bounds=(low, high), source=source)
-
-
-def _factor(meaning: str) -> Any:
-    return param(1.0, "1", meaning, bounds=(0.5, 2.0), source=_ORIGINAL)
-
-
-def _rate(value: float, transition: str) -> Any:
-    return _kinetic(value, "1/ms", f"hERG, {transition}: rate at 0 mV and 20 degrees", _HERG)
-
-
-def _slope(value: float, transition: str) -> Any:
-    return _kinetic(value, "1/mV", f"hERG, {transition}: how the rate's logarithm changes with voltage", _HERG)
-
-
-def _q10(value: float, transition: str) -> Any:
-    return param(value, "1", f"hERG, {transition}: factor of the rate for 10 degrees", bounds=(1.0, 20.0), source=_HERG)
+from vht.model import Scalar, Vars, bernoulli, boltzmann, constant, gate, port, quantity, state
+from vht.organs.ohara_rudy.formulas import bound, held, kinetic_potential, left, power, shares, slower
+from vht.organs.ohara_rudy.parameters import OHaraRudyParameters
 
 
 def _current(meaning: str) -> Any:
@@ -65,176 +36,46 @@ class Currents(NamedTuple):
     ICab: Scalar
 
 
-class OHaraRudyCiPA(Organ):
+class Volumes(NamedTuple):
+    """Volumes of the compartments, uL, and the concentration of single charges that a current adds to two of them in a time."""
+
+    myo: Scalar
+    nsr: Scalar
+    jsr: Scalar
+    ss: Scalar
+    to_myo: Scalar
+    to_ss: Scalar
+
+
+class OHaraRudyCiPA(OHaraRudyParameters):
     """Human ventricular myocyte with calmodulin kinase and a hERG channel that binds drugs ("CiPA v1.0"; 48 states).
 
     O'Hara et al. 2011, with the rapid delayed rectifier replaced by the Markov model of Li et al. 2017 and conductances
     refitted by Dutta et al. 2017. The default is an endocardial cell; `epi` and `M` are those of the other layers, by the
-    factors of O'Hara et al., and start from the same states. A drug at the concentration `D` binds to the open hERG channel
-    (`Obound`, `IObound`) and may be trapped when it closes (`Cbound`); `Kmax`, `Ku`, `halfmax`, `n` and `Vhalf` describe it,
-    and what it blocks beside is told by smaller conductances. The stimulus is -80 uA/uF for 0.5 ms, carried by potassium.
+    factors of O'Hara et al., and start from the same states. The stimulus is -80 uA/uF for 0.5 ms, carried by potassium.
+
+    A drug whose free concentration is the parameter `D`, or comes through the input `drug`, or both, binds to the open hERG
+    channel (`Obound`, `IObound`) and may be trapped when it closes (`Cbound`); `Kmax`, `Ku`, `halfmax`, `n` and `Vhalf`
+    describe it. Six other currents it blocks at once, by a Hill equation each (`INa_IC50`, `INa_h`, ...; Chang et al. 2017).
+    `vht.organs.ohara_rudy.cipa` has these numbers for twelve drugs. `INet` is the sum of six currents whose integral over a
+    beat, qNet, tells how far a drug is from causing torsade de pointes (Dutta et al. 2017).
+
+    All ions that pass the membrane, those of the stimulus too, are counted inside: the potential follows from the ions but
+    for a constant (`charge`), and every periodic state belongs to the charge that the cell started with. hERG channels are
+    conserved as well (`hERG`).
 
     Equations, constants and initial values are those of the CellML encoding, but for two: `Kt` is the value that the authors'
-    program gives every drug (0 there and in the encoding without one, where it makes no difference), and currents through
-    permeabilities, which are per area, are divided by `cm`, which both leave out, 1 uF/cm^2 as it is. Kinetics at voltages
-    beyond 250 mV from zero are those at 250 mV. Priors are a spread of 20 % around the paper's values and no measurement.
+    program gives every drug, and `Ku` is not 0 (as they are there and in the encoding without a drug, where it makes no
+    difference), so that what was bound leaves; and currents through permeabilities, which are per area, are divided by `cm`,
+    which both leave out, 1 uF/cm^2 as it is. Kinetics at voltages beyond 250 mV from zero are those at 250 mV. Below
+    1e-7 nmol/L what a drug does is proportional to its concentration, whatever its Hill coefficient: else the derivative at 0
+    would be infinite. Priors are a spread of 20 % around the paper's values and no measurement.
 
     Verified against CVODE on the equations written again, and rate by rate at random states (tests/test_heart_cells.py).
     """
 
     time: ClassVar[str] = "ms"
-    citation: ClassVar[str] = _SOURCE
-
-    GNa: Scalar = _conductance(75.0, "maximal conductance, fast sodium current", source=_ORIGINAL)
-    GNaL: Scalar = _conductance(0.019957499999999975, "maximal conductance, late sodium current")
-    Gto: Scalar = _conductance(0.02, "maximal conductance, transient outward current", source=_ORIGINAL)
-    PCa: Scalar = _conductance(0.0001007, "permeability to calcium, L-type calcium current", "cm/s")
-    GKr: Scalar = _conductance(0.04658545454545456, "maximal conductance, rapid delayed rectifier current")
-    GKs: Scalar = _conductance(0.006358000000000001, "maximal conductance, slow delayed rectifier current")
-    GK1: Scalar = _conductance(0.3239783999999998, "maximal conductance, inward rectifier current")
-    Gncx: Scalar = _conductance(0.0008, "maximal rate, sodium-calcium exchanger", "uA*s/uF", _ORIGINAL)
-    Pnak: Scalar = _conductance(30.0, "maximal rate, sodium-potassium pump", "uA*s/uF", _ORIGINAL)
-    GKb: Scalar = _conductance(0.003, "conductance, background potassium current", source=_ORIGINAL)
-    PNab: Scalar = _conductance(3.75e-10, "permeability, background sodium current", "cm/s", _ORIGINAL)
-    PCab: Scalar = _conductance(2.5e-8, "permeability, background calcium current", "cm/s", _ORIGINAL)
-    GpCa: Scalar = _conductance(0.0005, "maximal current, sarcolemmal calcium pump", "uA/uF", _ORIGINAL)
-
-    # what O'Hara et al. change in the kinetics of epicardial and M cells
-    delta_epi: Scalar = param(
-        0.0, "1", "share by which the transient outward current is faster at rest", bounds=(0.0, 0.99), source=_ORIGINAL
-    )
-    upScale: Scalar = _factor("factor of the uptake into the sarcoplasmic reticulum")
-    relScale: Scalar = _factor("factor of the release from the sarcoplasmic reticulum")
-
-    KmCaMK: Scalar = _kinetic(0.15, "1", "active kinase of half effect")
-    aCaMK: Scalar = _kinetic(0.05, "1/ms", "rate at which the kinase traps calmodulin")
-    bCaMK: Scalar = _kinetic(0.00068, "1/ms", "rate at which the kinase loses calmodulin")
-    CaMKo: Scalar = _kinetic(0.05, "1", "share of kinase bound to calmodulin at saturating calcium")
-    KmCaM: Scalar = _kinetic(0.0015, "mmol/L", "half saturation of calmodulin")
-    Ahf: Scalar = param(0.99, "1", "share of fast inactivation, sodium current", bounds=(0.5, 1.0), source=_ORIGINAL)
-    thL: Scalar = _kinetic(200.0, "ms", "time constant of inactivation, late sodium current")
-    Kmn: Scalar = _kinetic(0.002, "mmol/L", "half saturation of calmodulin at the L-type channel")
-    k2n: Scalar = _kinetic(1000.0, "1/ms", "rate at which that calmodulin binds calcium")
-    PKNa: Scalar = _kinetic(0.01833, "1", "permeability of the slow delayed rectifier to sodium over that to potassium")
-    txs1_max: Scalar = _kinetic(817.3, "ms", "longest time constant of activation, slow delayed rectifier")
-    KmCap: Scalar = _kinetic(0.0005, "mmol/L", "half saturation, sarcolemmal calcium pump")
-
-    kna1: Scalar = _kinetic(15.0, "mmol/L", "exchanger: dissociation of its first sodium")
-    kna2: Scalar = _kinetic(5.0, "mmol/L", "exchanger: dissociation of its second sodium")
-    kna3: Scalar = _kinetic(88.12, "mmol/L", "exchanger: dissociation of its third sodium")
-    kasymm: Scalar = _kinetic(12.5, "1", "exchanger: asymmetry")
-    wna: Scalar = _kinetic(6e4, "1/s", "exchanger: translocation of sodium")
-    wca: Scalar = _kinetic(6e4, "1/s", "exchanger: translocation of calcium")
-    wnaca: Scalar = _kinetic(5e3, "1/s", "exchanger: translocation of both")
-    kcaon: Scalar = _kinetic(1.5e6, "L/mmol/s", "exchanger: binding of calcium")
-    kcaoff: Scalar = _kinetic(5e3, "1/s", "exchanger: loss of calcium")
-    qna: Scalar = _kinetic(0.5224, "1", "exchanger: charge moved by sodium")
-    qca: Scalar = _kinetic(0.167, "1", "exchanger: charge moved by calcium")
-    KmCaAct: Scalar = _kinetic(150e-6, "mmol/L", "exchanger: calcium of half activation")
-
-    k1p: Scalar = _kinetic(949.5, "1/s", "pump: step 1 forward")
-    k1m: Scalar = _kinetic(182.4, "L/mmol/s", "pump: step 1 backward")
-    k2p: Scalar = _kinetic(687.2, "1/s", "pump: step 2 forward")
-    k2m: Scalar = _kinetic(39.4, "1/s", "pump: step 2 backward")
-    k3p: Scalar = _kinetic(1899.0, "1/s", "pump: step 3 forward")
-    k3m: Scalar = _kinetic(79300.0, "L^2/mmol^2/s", "pump: step 3 backward")
-    k4p: Scalar = _kinetic(639.0, "1/s", "pump: step 4 forward")
-    k4m: Scalar = _kinetic(40.0, "1/s", "pump: step 4 backward")
-    Knai0: Scalar = _kinetic(9.073, "mmol/L", "pump: dissociation of inner sodium at 0 mV")
-    Knao0: Scalar = _kinetic(27.78, "mmol/L", "pump: dissociation of outer sodium at 0 mV")
-    delta: Scalar = _kinetic(-0.155, "1", "pump: share of the field that inner sodium feels")
-    Kki: Scalar = _kinetic(0.5, "mmol/L", "pump: dissociation of inner potassium")
-    Kko: Scalar = _kinetic(0.3582, "mmol/L", "pump: dissociation of outer potassium")
-    MgADP: Scalar = _kinetic(0.05, "mmol/L", "cytoplasmic MgADP")
-    MgATP: Scalar = _kinetic(9.8, "mmol/L", "cytoplasmic MgATP")
-    Kmgatp: Scalar = _kinetic(1.698e-7, "mmol/L", "pump: dissociation of MgATP")
-    H: Scalar = _kinetic(1e-7, "mmol/L", "protons, as the paper counts them")
-    eP: Scalar = _kinetic(4.2, "mmol/L", "total phosphate")
-    Khp: Scalar = _kinetic(1.698e-7, "mmol/L", "dissociation of phosphate and protons")
-    Knap: Scalar = _kinetic(224.0, "mmol/L", "dissociation of phosphate and sodium")
-    Kxkur: Scalar = _kinetic(292.0, "mmol/L", "dissociation of phosphate and potassium")
-
-    Jup_max: Scalar = _conductance(0.004375, "largest uptake by a pump without kinase", "mmol/L/ms", _ORIGINAL)
-    Jleak_max: Scalar = _conductance(0.0039375, "leakage from a reticulum at 15 mmol/L", "mmol/L/ms", _ORIGINAL)
-    bt: Scalar = _kinetic(4.75, "ms", "time constant of release")
-    tau_diffNa: Scalar = _kinetic(2.0, "ms", "time constant of sodium's diffusion out of the subspace")
-    tau_diffK: Scalar = _kinetic(2.0, "ms", "time constant of potassium's diffusion out of the subspace")
-    tau_diff: Scalar = _kinetic(0.2, "ms", "time constant of calcium's diffusion out of the subspace")
-    tau_tr: Scalar = _kinetic(100.0, "ms", "time constant of transfer within the sarcoplasmic reticulum")
-    cmdnmax: Scalar = _kinetic(0.05, "mmol/L", "calmodulin of the cytoplasm")
-    kmcmdn: Scalar = _kinetic(0.00238, "mmol/L", "half saturation of calmodulin")
-    trpnmax: Scalar = _kinetic(0.07, "mmol/L", "troponin of the cytoplasm")
-    kmtrpn: Scalar = _kinetic(0.0005, "mmol/L", "half saturation of troponin")
-    BSRmax: Scalar = _kinetic(0.047, "mmol/L", "buffer on the reticulum's membrane")
-    KmBSR: Scalar = _kinetic(0.00087, "mmol/L", "half saturation of that buffer")
-    BSLmax: Scalar = _kinetic(1.124, "mmol/L", "buffer on the sarcolemma")
-    KmBSL: Scalar = _kinetic(0.0087, "mmol/L", "half saturation of that buffer")
-    csqnmax: Scalar = _kinetic(10.0, "mmol/L", "calsequestrin")
-    kmcsqn: Scalar = _kinetic(0.8, "mmol/L", "half saturation of calsequestrin")
-
-    nao: Scalar = _kinetic(140.0, "mmol/L", "extracellular sodium")
-    cao: Scalar = _kinetic(1.8, "mmol/L", "extracellular calcium")
-    ko: Scalar = _kinetic(5.4, "mmol/L", "extracellular potassium")
-    T: Scalar = param(310.0, "K", "temperature", bounds=(295.0, 315.0), source=_ORIGINAL)
-    L: Scalar = _kinetic(0.01, "cm", "length of the cell")
-    rad: Scalar = _kinetic(0.0011, "cm", "radius of the cell")
-    cm: Scalar = _kinetic(1.0, "uF/cm^2", "capacitance of the membrane")
-
-    A1: Scalar = _rate(0.0264, "C1 to C2")
-    B1: Scalar = _slope(4.631e-5, "C1 to C2")
-    q1: Scalar = _q10(4.843, "C1 to C2")
-    A2: Scalar = _rate(4.986e-6, "C2 to C1")
-    B2: Scalar = _slope(-0.004226, "C2 to C1")
-    q2: Scalar = _q10(4.23, "C2 to C1")
-    A3: Scalar = _rate(0.001214, "IC2 to IO")
-    B3: Scalar = _slope(0.008516, "IC2 to IO")
-    q3: Scalar = _q10(4.962, "IC2 to IO")
-    A4: Scalar = _rate(1.854e-5, "IO to IC2")
-    B4: Scalar = _slope(-0.04641, "IO to IC2")
-    q4: Scalar = _q10(3.769, "IO to IC2")
-    A11: Scalar = _rate(0.0007868, "IC1 to IC2")
-    B11: Scalar = _slope(1.535e-8, "IC1 to IC2")
-    q11: Scalar = _q10(4.942, "IC1 to IC2")
-    A21: Scalar = _rate(5.455e-6, "IC2 to IC1")
-    B21: Scalar = _slope(-0.1688, "IC2 to IC1")
-    q21: Scalar = _q10(4.156, "IC2 to IC1")
-    A31: Scalar = _rate(0.005509, "C2 to O")
-    B31: Scalar = _slope(7.771e-9, "C2 to O")
-    q31: Scalar = _q10(4.22, "C2 to O")
-    A41: Scalar = _rate(0.001416, "O to C2")
-    B41: Scalar = _slope(-0.02877, "O to C2")
-    q41: Scalar = _q10(1.459, "O to C2")
-    A51: Scalar = _rate(0.4492, "C1 to IC1")
-    B51: Scalar = _slope(0.008595, "C1 to IC1")
-    q51: Scalar = _q10(5.0, "C1 to IC1")
-    A52: Scalar = _rate(0.3181, "C2 to IC2")
-    B52: Scalar = _slope(3.613e-8, "C2 to IC2")
-    q52: Scalar = _q10(4.663, "C2 to IC2")
-    A53: Scalar = _rate(0.149, "O to IO")
-    B53: Scalar = _slope(0.004668, "O to IO")
-    q53: Scalar = _q10(2.412, "O to IO")
-    A61: Scalar = _rate(0.01241, "IC1 to C1")
-    B61: Scalar = _slope(0.1725, "IC1 to C1")
-    q61: Scalar = _q10(5.568, "IC1 to C1")
-    A62: Scalar = _rate(0.3226, "IC2 to C2")
-    B62: Scalar = _slope(-0.0006575, "IC2 to C2")
-    q62: Scalar = _q10(5.0, "IC2 to C2")
-    A63: Scalar = _rate(0.008978, "IO to O")
-    B63: Scalar = _slope(-0.02215, "IO to O")
-    q63: Scalar = _q10(5.682, "IO to O")
-    Temp: Scalar = param(37.0, "degC", "hERG: temperature", bounds=(20.0, 42.0), source=_HERG)
-
-    D: Scalar = param(0.0, "nmol/L", "free concentration of the drug", bounds=(0.0, 1e9), source=_HERG)
-    Kmax: Scalar = param(0.0, "1", "drug: largest ratio of binding to unbinding", bounds=(0.0, 1e9), source=_HERG)
-    Ku: Scalar = param(0.0, "1/ms", "drug: rate of unbinding", bounds=(0.0, 10.0), source=_HERG)
-    n: Scalar = param(1.0, "1", "drug: Hill coefficient", bounds=(0.3, 3.0), source=_HERG)
-    halfmax: Scalar = param(
-        1.0, "1", "drug: n-th power of the concentration of half binding in nmol/L", bounds=(1e-9, 1e15), source=_HERG
-    )
-    Kt: Scalar = param(3.5e-5, "1/ms", "drug: rate of leaving and entering the trap", bounds=(0.0, 0.01), source=_HERG)
-    Vhalf: Scalar = param(
-        1.0, "mV", "drug: voltage at which half of it is trapped", bounds=(-250.0, 100.0), source=_HERG
-    )
+    citation: ClassVar[str] = "dutta2017"
 
     class State(Vars):
         v: Scalar = state(-88.00190465, "mV", "transmembrane potential")
@@ -288,6 +129,7 @@ class OHaraRudyCiPA(Organ):
 
     class In(Vars):
         stimulus: Scalar = port("uA/uF", "stimulus current; negative depolarises", kind="flow")
+        drug: Scalar = port("nmol/L", "free concentration of the drug, on top of the parameter `D`", default=0.0)
 
     class Out(Vars):
         potential: Scalar = port("mV", "transmembrane potential")
@@ -301,6 +143,11 @@ class OHaraRudyCiPA(Organ):
         IKs: Scalar = _current("slow delayed rectifier current")
         IK1: Scalar = _current("inward rectifier current")
         INaK: Scalar = _current("current of the sodium-potassium pump")
+        INet: Scalar = _current("sum of INaL, Ito, ICaL, IKr, IKs and IK1, whose integral over a beat is qNet")
+
+    class Conserved(Vars):
+        charge: Scalar = quantity("mV", "potential less what the charge of all ions inside would be on the membrane")
+        hERG: Scalar = quantity("1", "hERG channels, free, bound and trapped")
 
     @classmethod
     def endo(cls) -> OHaraRudyCiPA:
@@ -320,19 +167,17 @@ class OHaraRudyCiPA(Organ):
         return cls(relScale=1.7, **_scaled(factors))
 
     def outputs(self, t: Scalar, x: State, u: In) -> Out:
-        V = _kinetic_potential(x.v)
-        i = self._currents(x, V)
+        V = kinetic_potential(x.v)
+        i = self._currents(x, V, self.D + u.drug)
         shown = {name: value for name, value in i._asdict().items() if name in self.Out.__dataclass_fields__}
-        return self.Out(potential=x.v, calcium=x.cai, I_ion=sum(i[1:], i[0]), **shown)
+        net = i.INaL + i.Ito + i.ICaL + i.IKr + i.IKs + i.IK1
+        return self.Out(potential=x.v, calcium=x.cai, I_ion=sum(i[1:], i[0]), INet=net, **shown)
 
     def rates(self, t: Scalar, x: State, u: In) -> State:
-        V = _kinetic_potential(x.v)
-        i = self._currents(x, V)
-        F = constant(96485.0, "C/mol")
-        vcell = constant(1000.0, "uL/cm^3") * 3.14 * self.rad * self.rad * self.L
-        surface = 2.0 * (2.0 * 3.14 * self.rad * self.rad + 2.0 * 3.14 * self.rad * self.L)
-        vmyo, vnsr, vjsr, vss = 0.68 * vcell, 0.0552 * vcell, 0.0048 * vcell, 0.02 * vcell
-        to_myo, to_ss = self.cm * surface / (F * vmyo), self.cm * surface / (F * vss)
+        V = kinetic_potential(x.v)
+        D = self.D + u.drug
+        i, volume = self._currents(x, V, D), self._volumes()
+        to_myo, to_ss = volume.to_myo, volume.to_ss
 
         phosphorylated = self._phosphorylated(x)
         JdiffNa, JdiffK = (x.nass - x.nai) / self.tau_diffNa, (x.kss - x.ki) / self.tau_diffK
@@ -345,9 +190,9 @@ class OHaraRudyCiPA(Organ):
         Jup = (1.0 - phosphorylated) * Jupnp + phosphorylated * Jupp - Jleak
 
         # what binds a small change of calcium, for one that stays free
-        in_myo = _bound(x.cai, self.cmdnmax, self.kmcmdn) + _bound(x.cai, self.trpnmax, self.kmtrpn)
-        in_ss = _bound(x.cass, self.BSRmax, self.KmBSR) + _bound(x.cass, self.BSLmax, self.KmBSL)
-        in_jsr = _bound(x.cajsr, self.csqnmax, self.kmcsqn)
+        in_myo = bound(x.cai, self.cmdnmax, self.kmcmdn) + bound(x.cai, self.trpnmax, self.kmtrpn)
+        in_ss = bound(x.cass, self.BSRmax, self.KmBSR) + bound(x.cass, self.BSLmax, self.KmBSL)
+        in_jsr = bound(x.cajsr, self.csqnmax, self.kmcsqn)
 
         CaMKb = self._kinase_bound(x)
         sodium = i.INa + i.INaL + 3.0 * i.INaCa_i + 3.0 * i.INaK + i.INab
@@ -356,21 +201,42 @@ class OHaraRudyCiPA(Organ):
         return self.State(
             v=-(sum(i[1:], i[0]) + u.stimulus),
             CaMKt=self.aCaMK * CaMKb * (CaMKb + x.CaMKt) - self.bCaMK * x.CaMKt,
-            nai=-sodium * to_myo + JdiffNa * vss / vmyo,
+            nai=-sodium * to_myo + JdiffNa * volume.ss / volume.myo,
             nass=-(i.ICaNa + 3.0 * i.INaCa_ss) * to_ss - JdiffNa,
-            ki=-potassium * to_myo + JdiffK * vss / vmyo,
+            ki=-potassium * to_myo + JdiffK * volume.ss / volume.myo,
             kss=-i.ICaK * to_ss - JdiffK,
-            cai=(-calcium * to_myo / 2.0 - Jup * vnsr / vmyo + Jdiff * vss / vmyo) / (1.0 + in_myo),
-            cass=(-(i.ICaL - 2.0 * i.INaCa_ss) * to_ss / 2.0 + Jrel * vjsr / vss - Jdiff) / (1.0 + in_ss),
-            cansr=Jup - Jtr * vjsr / vnsr,
+            cai=(-calcium * to_myo / 2.0 - Jup * volume.nsr / volume.myo + Jdiff * volume.ss / volume.myo)
+            / (1.0 + in_myo),
+            cass=(-(i.ICaL - 2.0 * i.INaCa_ss) * to_ss / 2.0 + Jrel * volume.jsr / volume.ss - Jdiff) / (1.0 + in_ss),
+            cansr=Jup - Jtr * volume.jsr / volume.nsr,
             cajsr=(Jtr - Jrel) / (1.0 + in_jsr),
             **self._sodium_gates(x, V),
             **self._outward_gates(x, V),
             **self._calcium_gates(x, V),
-            **self._herg(x, V),
+            **self._herg(x, V, D),
             **self._potassium_gates(x, V),
             **self._release(x, i.ICaL),
         )
+
+    def conserved(self, x: State) -> Conserved:
+        volume = self._volumes()
+        myo = x.cai + held(x.cai, self.cmdnmax, self.kmcmdn) + held(x.cai, self.trpnmax, self.kmtrpn)
+        ss = x.cass + held(x.cass, self.BSRmax, self.KmBSR) + held(x.cass, self.BSLmax, self.KmBSL)
+        jsr = x.cajsr + held(x.cajsr, self.csqnmax, self.kmcsqn)
+        # as concentrations in the cytoplasm
+        stores = (x.cansr * volume.nsr + jsr * volume.jsr) / volume.myo
+        ions = (x.nai + x.ki + 2.0 * (myo + stores)) / volume.to_myo + (x.nass + x.kss + 2.0 * ss) / volume.to_ss
+        return self.Conserved(
+            charge=x.v - ions, hERG=x.C1 + x.C2 + x.O + x.IC1 + x.IC2 + x.IO + x.Obound + x.IObound + x.Cbound
+        )
+
+    def _volumes(self) -> Volumes:
+        F = constant(96485.0, "C/mol")
+        cell = constant(1000.0, "uL/cm^3") * 3.14 * self.rad * self.rad * self.L
+        surface = 2.0 * (2.0 * 3.14 * self.rad * self.rad + 2.0 * 3.14 * self.rad * self.L)
+        myo, ss = 0.68 * cell, 0.02 * cell
+        to_myo, to_ss = self.cm * surface / (F * myo), self.cm * surface / (F * ss)
+        return Volumes(myo=myo, nsr=0.0552 * cell, jsr=0.0048 * cell, ss=ss, to_myo=to_myo, to_ss=to_ss)
 
     # ------------------------------------------------------------------------------------------------ currents
 
@@ -382,7 +248,7 @@ class OHaraRudyCiPA(Organ):
         active = self._kinase_bound(x) + x.CaMKt
         return active / (active + self.KmCaMK)
 
-    def _currents(self, x: State, V: Scalar) -> Currents:
+    def _currents(self, x: State, V: Scalar, D: Scalar) -> Currents:
         R, F = constant(8314.0, "mJ/(mol*K)"), constant(96485.0, "C/mol")
         RTF = R * self.T / F
         v = V / constant(1.0, "mV")
@@ -401,6 +267,7 @@ class OHaraRudyCiPA(Organ):
         # permeability of a phosphorylated channel is 1.1 times as large
         open_L = x.d * (open_L + 1.1 * p * (fp * (1.0 - x.nca) + x.jca * fcap * x.nca))
         rk1 = boltzmann(v, 2.6 * ko - 105.8, -9.493)
+        PCa = left(self.PCa, D, self.ICaL_IC50, self.ICaL_h)
         KsCa = 1.0 + 0.6 / (1.0 + (constant(3.8e-5, "mmol/L") / x.cai) ** 1.4)
 
         def flux(charge: float, inside: Scalar, outside: Scalar) -> Scalar:
@@ -409,15 +276,18 @@ class OHaraRudyCiPA(Organ):
             return charge * F / self.cm * (inside * bernoulli(-y) - outside * bernoulli(y))
 
         return Currents(
-            INa=self.GNa * (x.v - ENa) * x.m**3 * ((1.0 - p) * h * x.j + p * hp * x.jp),
-            INaL=self.GNaL * (x.v - ENa) * x.mL * ((1.0 - p) * x.hL + p * x.hLp),
-            Ito=self.Gto * (x.v - EK) * ((1.0 - p) * x.a * i + p * x.ap * ip),
-            ICaL=self.PCa * flux(2.0, x.cass, 0.341 * self.cao) * open_L,
-            ICaNa=0.00125 * self.PCa * flux(1.0, 0.75 * x.nass, 0.75 * self.nao) * open_L,
-            ICaK=3.574e-4 * self.PCa * flux(1.0, 0.75 * x.kss, 0.75 * self.ko) * open_L,
+            INa=left(self.GNa, D, self.INa_IC50, self.INa_h)
+            * (x.v - ENa)
+            * x.m**3
+            * ((1.0 - p) * h * x.j + p * hp * x.jp),
+            INaL=left(self.GNaL, D, self.INaL_IC50, self.INaL_h) * (x.v - ENa) * x.mL * ((1.0 - p) * x.hL + p * x.hLp),
+            Ito=left(self.Gto, D, self.Ito_IC50, self.Ito_h) * (x.v - EK) * ((1.0 - p) * x.a * i + p * x.ap * ip),
+            ICaL=PCa * flux(2.0, x.cass, 0.341 * self.cao) * open_L,
+            ICaNa=0.00125 * PCa * flux(1.0, 0.75 * x.nass, 0.75 * self.nao) * open_L,
+            ICaK=3.574e-4 * PCa * flux(1.0, 0.75 * x.kss, 0.75 * self.ko) * open_L,
             IKr=self.GKr * jnp.sqrt(ko / 5.4) * x.O * (x.v - EK),
-            IKs=self.GKs * KsCa * x.xs1 * x.xs2 * (x.v - EKs),
-            IK1=self.GK1 * jnp.sqrt(ko) * rk1 * x.xk1 * (x.v - EK),
+            IKs=left(self.GKs, D, self.IKs_IC50, self.IKs_h) * KsCa * x.xs1 * x.xs2 * (x.v - EKs),
+            IK1=left(self.GK1, D, self.IK1_IC50, self.IK1_h) * jnp.sqrt(ko) * rk1 * x.xk1 * (x.v - EK),
             INaCa_i=0.8 * self._exchanger(w, x.nai, x.cai),
             INaCa_ss=0.2 * self._exchanger(w, x.nass, x.cass),
             INaK=self._pump(w, x),
@@ -442,7 +312,7 @@ class OHaraRudyCiPA(Organ):
         k3pp, k4pp = h8 * self.wnaca, h2 * self.wnaca
         k3, k4 = self.wca / h7 + k3pp, self.wca / (h1 * hca) + k4pp
         k7, k8 = h5 * h2 * self.wna, h8 * h11 * self.wna
-        E1, E2, E3, E4 = _shares(
+        E1, E2, E3, E4 = shares(
             k2 * k4 * (k7 + k6) + k5 * k7 * (k2 + k3),
             k1 * k7 * (k4 + k5) + k4 * k6 * (k1 + k8),
             k1 * k3 * (k7 + k6) + k8 * k6 * (k2 + k3),
@@ -465,7 +335,7 @@ class OHaraRudyCiPA(Organ):
         a2, b2 = self.k2p, self.k2m * outer**3 / without
         a3, b3 = self.k3p * ko**2 / without, self.k3m * P * self.H / (1.0 + atp)
         a4, b4 = self.k4p * atp / (1.0 + atp), self.k4m * ki**2 / within
-        E1, E2, E3, E4 = _shares(
+        E1, E2, E3, E4 = shares(
             a4 * a1 * a2 + b2 * b4 * b3 + a2 * b4 * b3 + b3 * a1 * a2,
             b2 * b1 * b4 + a1 * a2 * a3 + a3 * b1 * b4 + a2 * a3 * b4,
             a2 * a3 * a4 + b3 * b2 * b1 + b2 * b1 * a4 + a3 * a4 * b1,
@@ -477,13 +347,13 @@ class OHaraRudyCiPA(Organ):
 
     def _sodium_gates(self, x: State, V: Scalar) -> dict[str, Scalar]:
         v, ms = V / constant(1.0, "mV"), constant(1.0, "ms")
-        tm = ms * _slower(v, (6.765, -11.64, 34.77), (8.552, -77.42, -5.955))
-        ths = ms * _slower(v, (0.009794, -17.95, -28.05), (0.3343, -5.73, 56.66))
-        tj = ms * (2.038 + _slower(v, (0.02136, -100.6, -8.281), (0.3052, -0.9941, 38.45)))
+        tm = ms * slower(v, (6.765, -11.64, 34.77), (8.552, -77.42, -5.955))
+        ths = ms * slower(v, (0.009794, -17.95, -28.05), (0.3343, -5.73, 56.66))
+        tj = ms * (2.038 + slower(v, (0.02136, -100.6, -8.281), (0.3052, -0.9941, 38.45)))
         hss, hssp = boltzmann(v, -82.9, -6.086), boltzmann(v, -89.1, -6.086)
         return {
             "m": gate(x.m, boltzmann(v, -39.57, 9.871), tm),
-            "hf": gate(x.hf, hss, ms * _slower(v, (1.432e-5, -1.196, -6.285), (6.149, -0.5096, 20.27))),
+            "hf": gate(x.hf, hss, ms * slower(v, (1.432e-5, -1.196, -6.285), (6.149, -0.5096, 20.27))),
             "hs": gate(x.hs, hss, ths),
             "j": gate(x.j, hss, tj),
             "hsp": gate(x.hsp, hssp, 3.0 * ths),
@@ -498,8 +368,8 @@ class OHaraRudyCiPA(Organ):
         ta = ms * 1.0515 / (boltzmann(v, 18.4099, 29.3814) / 1.2089 + 3.5 * boltzmann(v, -100.0, -29.3814))
         iss = boltzmann(v, -43.94, -5.711)
         faster = ms * (1.0 - self.delta_epi * boltzmann(v, -70.0, -5.0))
-        tiF = faster * (4.562 + _slower(v, (0.3933, -100.0, -100.0), (0.08004, -50.0, 16.59)))
-        tiS = faster * (23.62 + _slower(v, (0.001416, -96.52, -59.05), (1.78e-8, -114.1, 8.079)))
+        tiF = faster * (4.562 + slower(v, (0.3933, -100.0, -100.0), (0.08004, -50.0, 16.59)))
+        tiS = faster * (23.62 + slower(v, (0.001416, -96.52, -59.05), (1.78e-8, -114.1, 8.079)))
         # 1 / (exp(develop) + exp(-(v - 12.23) / 0.2154)), whose second term is beyond all floats at rest
         develop = (v - 167.4) / 15.89
         develop = 1.354 + 1e-4 * jnp.exp(-develop) * boltzmann(develop + (v - 12.23) / 0.2154, 0.0, 1.0)
@@ -516,8 +386,8 @@ class OHaraRudyCiPA(Organ):
     def _calcium_gates(self, x: State, V: Scalar) -> dict[str, Scalar]:
         v, ms = V / constant(1.0, "mV"), constant(1.0, "ms")
         fss = boltzmann(v, -19.58, -3.696)
-        tff = ms * (7.0 + _slower(v, (0.0045, -20.0, -10.0), (0.0045, -20.0, 10.0)))
-        tfcaf = ms * (7.0 + _slower(v, (0.04, 4.0, -7.0), (0.04, 4.0, 7.0)))
+        tff = ms * (7.0 + slower(v, (0.0045, -20.0, -10.0), (0.0045, -20.0, 10.0)))
+        tfcaf = ms * (7.0 + slower(v, (0.04, 4.0, -7.0), (0.04, 4.0, 7.0)))
         # calmodulin binds at k2n and leaves at km2n
         km2n = x.jca / ms
         anca = 1.0 / (1.0 + km2n / self.k2n * (1.0 + self.Kmn / x.cass) ** 4)
@@ -525,12 +395,12 @@ class OHaraRudyCiPA(Organ):
             "d": gate(
                 x.d,
                 boltzmann(v, -3.94, 4.23),
-                ms * (0.6 + _slower(v, (1.0, -6.0, -1.0 / 0.05), (1.0, -14.0, 1.0 / 0.09))),
+                ms * (0.6 + slower(v, (1.0, -6.0, -1.0 / 0.05), (1.0, -14.0, 1.0 / 0.09))),
             ),
             "ff": gate(x.ff, fss, tff),
-            "fs": gate(x.fs, fss, ms * (1000.0 + _slower(v, (3.5e-5, -5.0, -4.0), (3.5e-5, -5.0, 6.0)))),
+            "fs": gate(x.fs, fss, ms * (1000.0 + slower(v, (3.5e-5, -5.0, -4.0), (3.5e-5, -5.0, 6.0)))),
             "fcaf": gate(x.fcaf, fss, tfcaf),
-            "fcas": gate(x.fcas, fss, ms * (100.0 + _slower(v, (0.00012, 0.0, -3.0), (0.00012, 0.0, 7.0)))),
+            "fcas": gate(x.fcas, fss, ms * (100.0 + slower(v, (0.00012, 0.0, -3.0), (0.00012, 0.0, 7.0)))),
             "jca": gate(x.jca, fss, constant(75.0, "ms")),
             "nca": gate(x.nca, anca, 1.0 / km2n),
             "ffp": gate(x.ffp, fss, 2.5 * tff),
@@ -541,18 +411,18 @@ class OHaraRudyCiPA(Organ):
         v, ms = V / constant(1.0, "mV"), constant(1.0, "ms")
         ko = self.ko / constant(1.0, "mmol/L")
         xs1ss = boltzmann(v, -11.6, 8.932)
-        txs1 = self.txs1_max + ms * _slower(v, (2.326e-4, -48.28, 17.8), (0.001292, -210.0, -230.0))
+        txs1 = self.txs1_max + ms * slower(v, (2.326e-4, -48.28, 17.8), (0.001292, -210.0, -230.0))
         return {
             "xs1": gate(x.xs1, xs1ss, txs1),
-            "xs2": gate(x.xs2, xs1ss, ms * _slower(v, (0.01, 50.0, 20.0), (0.0193, -66.54, -31.0))),
+            "xs2": gate(x.xs2, xs1ss, ms * slower(v, (0.01, 50.0, 20.0), (0.0193, -66.54, -31.0))),
             "xk1": gate(
                 x.xk1,
                 boltzmann(v, -2.5538 * ko - 144.59, 1.5692 * ko + 3.8115),
-                122.2 * ms * _slower(v, (1.0, -127.2, -20.36), (1.0, -236.8, 69.33)),
+                122.2 * ms * slower(v, (1.0, -127.2, -20.36), (1.0, -236.8, 69.33)),
             ),
         }
 
-    def _herg(self, x: State, V: Scalar) -> dict[str, Scalar]:
+    def _herg(self, x: State, V: Scalar, D: Scalar) -> dict[str, Scalar]:
         """Rates of the channel's states, by the net flow along every edge between them."""
         warmth = (self.Temp - constant(20.0, "degC")) / constant(10.0, "degC")
 
@@ -568,7 +438,7 @@ class OHaraRudyCiPA(Organ):
         C2_IC2 = k(self.A52, self.B52, self.q52) * x.C2 - k(self.A62, self.B62, self.q62) * x.IC2
         O_IO = k53 * x.O - k63 * x.IO
 
-        level = (self.D / constant(1.0, "nmol/L")) ** self.n
+        level = power(D, self.n)
         binding = self.Kmax * self.Ku * level / (level + self.halfmax)
         opening = self.Kt * boltzmann(V, self.Vhalf, constant(6.789, "mV"))
         O_Obound = binding * x.O - self.Ku * x.Obound
@@ -603,25 +473,3 @@ class OHaraRudyCiPA(Organ):
 def _scaled(factors: dict[str, float]) -> dict[str, float]:
     endo = OHaraRudyCiPA()
     return {name: factor * getattr(endo, name) for name, factor in factors.items()}
-
-
-def _kinetic_potential(v: Scalar) -> Scalar:
-    """The potential that kinetics depend on."""
-    furthest = constant(_FURTHEST, "mV")
-    return jnp.clip(v, -furthest, furthest)
-
-
-def _slower(v: Scalar, first: tuple[float, float, float], second: tuple[float, float, float]) -> Scalar:
-    """``1 / (a exp((v - b) / c) + ...)`` of two such terms."""
-    (a, b, c), (d, e, f) = first, second
-    return 1.0 / (a * jnp.exp((v - b) / c) + d * jnp.exp((v - e) / f))
-
-
-def _bound(calcium: Scalar, buffer: Scalar, half: Scalar) -> Scalar:
-    return buffer * half / (calcium + half) ** 2
-
-
-def _shares(*weights: Scalar) -> list[Scalar]:
-    """Each weight's share of their sum."""
-    total = sum(weights[1:], weights[0])
-    return [weight / total for weight in weights]
