@@ -31,8 +31,8 @@ class SimeoniTumour(Organ):
     \left((C_T/c)^\psi - 1\right)^{1/\psi}`; while growth is exponential, an exposure of area AUC delays it by
     :math:`\text{AUC}/C_T` (time efficacy index; Magni et al. 2006).
 
-    Values are the paper's for paclitaxel and the A2780 ovarian carcinoma in mice: growth of a patient's tumour is some
-    hundred times slower, its `lambda0` and `lambda1` want other values. The paper's kinetics of paclitaxel in mice, at
+    Values are the paper's for paclitaxel and a human carcinoma grown in mice; in patients tumours grow far more slowly, and
+    `lambda0` and `lambda1` want other values. The paper's kinetics of paclitaxel in mice, where a course was three times
     30 mg/kg: two compartments, 0.81 L/kg, k10 0.868, k12 0.006 and k21 0.0838 1/h. Bounds and priors are this library's.
 
     The fraction of :math:`\lambda_0` is evaluated divided by the larger of 1 and :math:`\lambda_0 w/\lambda_1`, so that the
