@@ -505,6 +505,14 @@ def test_more_mistakes(loop):
         vht.simulate(unwired, TIMES)
 
 
+def test_an_open_input_has_another_default():
+    body = Body({"drug": Drug(), "pressure": Pressure()}, time="h", defaults={"pressure.share": 0.5})
+    found = vht.simulate(body, TIMES, method=TIGHT)
+    np.testing.assert_allclose(found.values["pressure.P"][0], 50.0 + 50.0 * np.exp(-2.0 * TIMES), rtol=1e-8)
+    with pytest.raises(ModelError, match=r"no open input `pressure\.shar`. Did you mean `pressure\.share`\?"):
+        Body({"drug": Drug(), "pressure": Pressure()}, time="h", defaults={"pressure.shar": 0.5})
+
+
 def test_gates_stay_gates():
     class Gated(Organ):
         tau: Scalar = param(2.0, "s", "time constant")

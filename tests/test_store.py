@@ -156,13 +156,6 @@ class TestFiles:
             assert found["p"].attrs["units"] == "mmHg"
             np.testing.assert_array_equal(found["p"], np.eye(2, 3))
 
-    def test_citations_of_a_model(self):
-        from vht.organs import organ
-
-        found = store.citations(organ("minimal_glucose"))
-        assert set(found) == {"bergman1979", "pacini1986"}
-        assert all(entry.startswith("@") and entry.endswith("}") for entry in found.values())
-
     def test_versions(self):
         assert {"python", "vht", "jax", "numpy"} <= set(store.versions())
 

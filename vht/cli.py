@@ -102,27 +102,38 @@ def simulate(
         _run("simulate", study, out, console, overwrite=overwrite, figures=figures)
 
 
-@app.command(epilog="Example: vht models oral_drug")
+@app.command(epilog="Example: vht models cardio_renal --draw body.svg")
 def models(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of one model.", show_default=False)] = None,
+    draw: Annotated[
+        pathlib.Path | None,
+        typer.Option("--draw", metavar="FILE.svg", help="Draw a body: its organs and wires.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List the library of organ models, or one model's parameters, states, inputs and outputs."""
+    """List the library of organs and bodies, or one model's variables, units, sources and what it was verified against."""
     with _guarded(quiet=False, as_json=as_json, debug=debug) as console:
-        from vht.organs import catalogue, organ
+        from vht.errors import ModelError
+        from vht.library import catalogue, model
         from vht.report.models import describe
+        from vht.report.picture import draw_body
         from vht.report.tables import model_tables, models_table
 
-        if name is None:
+        if draw is not None:
+            if name is None:
+                raise ModelError("Say which body to draw: `vht models BODY --draw FILE.svg`.")
+            draw_body(name, model(name), draw)
+            console.show(f"Drawn to [bold]{draw}[/]")
+            console.result({"file": str(draw)})
+        elif name is None:
             found = catalogue()
             console.show(models_table(found))
-            console.result({key: describe(model) for key, model in found.items()})
+            console.result({key: describe(key, each) for key, each in found.items()})
         else:
-            model = organ(name)
-            for table in model_tables(name, model):
+            for table in model_tables(name, model(name)):
                 console.show(table)
-            console.result({name: describe(model)})
+            console.result({name: describe(name, model(name))})
 
 
 @app.command(epilog="Example: vht demo --out first-look")

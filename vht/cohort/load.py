@@ -69,12 +69,12 @@ class _Reader:
 
     def read(self) -> Study | None:
         from vht.calibrate import LevenbergMarquardt
+        from vht.library import model
         from vht.model import with_parameters
-        from vht.organs import organ
 
         form = self.form
         try:
-            cls = organ(form.model)
+            cls = model(form.model)
         except ModelError as error:
             self.note("model", f"{error} `vht models` lists them all.")
             return None

@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import platform
-import re
 import shutil
 import sys
 import uuid
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vht.errors import StudyError
+from vht.library import bibtex
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -293,7 +293,7 @@ def write_dataset(path: pathlib.Path, dataset: xarray.Dataset) -> None:
 
 def write_settings(folder: pathlib.Path, study: Study, method: Method, **more: Any) -> None:
     """Write `settings.json`: the resolved study, versions, and what to cite."""
-    settings = {**study.settings(method), **more, "versions": versions(), "citations": citations(type(study.model))}
+    settings = {**study.settings(method), **more, "versions": versions(), "citations": bibtex(study.model)}
     settings["written"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     text = json.dumps(_finite(settings), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "settings.json").write_text(text + "\n", "utf-8")
@@ -321,14 +321,3 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def citations(model: type[Any]) -> dict[str, str]:
-    """BibTeX entries of a model: the model's paper, and the sources of its parameters."""
-    import vht.organs
-    from vht.model import parameters
-
-    wanted = {model.citation} | {p.source for p in parameters(model).values() if p.source}
-    file = pathlib.Path(vht.organs.__file__).with_name("references.bib")
-    entries = re.findall(r"^(@\w+\{\s*([^,\s]+)\s*,.*?^\})", file.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    return {key: entry for entry, key in entries if key in wanted}

@@ -55,6 +55,7 @@ def Body(
     time: str | None = None,
     algebraic: Mapping[str, float] | None = None,
     conserved: Mapping[str, Sequence[str]] | None = None,
+    defaults: Mapping[str, float] | None = None,
 ) -> Organ:
     """Join organ models through their ports: ``Body({"heart": Heart(), "artery": Artery()}, wires={"artery.Q": "heart.Q"})``.
 
@@ -76,6 +77,7 @@ def Body(
             of each; see `vht.model.algebraic`. Solved by `vht.Rodas5P`.
         conserved: by name, organs' conserved quantities (such as ``["heart.blood", "kidney.water"]``) whose sum is conserved.
             A quantity of an organ with no wired flow is conserved in the body as it is.
+        defaults: other values for open inputs of kind "signal" where nothing drives them.
 
     Raises:
         ModelError: unknown ports (suggests the nearest), units that differ, several sources for a signal, an algebraic loop
@@ -100,6 +102,7 @@ def Body(
         sources=tuple(sources.items()),
         cut=tuple(guesses.items()),
         conserved=tuple((key, tuple(group)) for key, group in (conserved or {}).items()),
+        defaults=tuple((key, float(value)) for key, value in (defaults or {}).items()),
     )
     cls = _class(plan)
     # numbers of a transformation are not part of the class: they enter here
@@ -144,6 +147,7 @@ class _Plan(NamedTuple):
     sources: tuple[tuple[str, tuple[Source, ...]], ...]
     cut: tuple[tuple[str, float], ...]
     conserved: tuple[tuple[str, tuple[str, ...]], ...]
+    defaults: tuple[tuple[str, float], ...]
 
 
 def _check_organs(organs: Mapping[Any, Any]) -> None:
@@ -190,6 +194,9 @@ def _class(plan: _Plan) -> type[Organ]:
             open_scale[name] = _scale(unit, own)
         lag = None if input_.lag is None else f"{organ}.{input_.lag}"
         ports[name] = dataclasses.replace(input_, name=name, unit=unit, lag=lag)
+    for name, default in plan.defaults:
+        check_known("open input", name, {key: p for key, p in ports.items() if p.port == "signal"}, plan.name)
+        ports[name] = dataclasses.replace(ports[name], default=default)
     lag_scale = {
         p.lag: clocks[name.split(".")[0]] for name, p in ports.items() if p.lag and clocks[name.split(".")[0]] != 1.0
     }

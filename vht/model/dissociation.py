@@ -7,7 +7,7 @@ Content `C` and partial pressures `P` of either gas obey
 
 which is the effect of carbon dioxide on oxygen (Bohr) and of oxygen on carbon dioxide (Haldane). Contents are mL of gas
 (STPD) in one mL of blood. Two powers have no finite slope where their argument is 0; each is shifted by so little that
-nothing but that slope changes (contents by less than 1 part in 10^6 at any pressure above 1 mmHg), and its inverse likewise.
+nothing but that slope changes (contents by some parts in 10^6 at 1 mmHg, and less at more), and its inverse likewise.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CO2_CAPACITY = 86.11 * 22.4e-3
 O2_CAPACITY = 9.0 * 22.4e-3
 
 # of C / (C_sat - C) for oxygen, of X for carbon dioxide
-_SHIFT1, _SHIFT2 = 1e-14, 1e-13
+_SHIFT1, _SHIFT2 = 1e-20, 1e-13
 # the nearest a content comes to its capacity, as a share of it
 _NEAREST = 1e-9
 

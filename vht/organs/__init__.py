@@ -7,7 +7,8 @@ import importlib
 from vht.errors import ModelError, nearest
 from vht.model import Organ
 
-_HOME = {
+# by name, module and class
+HOME = {
     "baroreflex": ("vht.organs.baroreflex", "Baroreflex"),
     "bone": ("vht.organs.bone", "LemaireBone"),
     "brain": ("vht.organs.brain", "UrsinoBrain"),
@@ -37,7 +38,7 @@ _HOME = {
 
 def catalogue() -> dict[str, type[Organ]]:
     """All organ models by name."""
-    return {name: organ(name) for name in _HOME}
+    return {name: organ(name) for name in HOME}
 
 
 def organ(name: str) -> type[Organ]:
@@ -46,7 +47,7 @@ def organ(name: str) -> type[Organ]:
     Raises:
         ModelError: if there is none; suggests the nearest.
     """
-    if name not in _HOME:
-        raise ModelError(f"There is no model `{name}`.{nearest(name, _HOME)}")
-    module, cls = _HOME[name]
+    if name not in HOME:
+        raise ModelError(f"There is no model `{name}`.{nearest(name, HOME)}")
+    module, cls = HOME[name]
     return getattr(importlib.import_module(module), cls)

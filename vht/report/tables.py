@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vht.calibrate import Calibration
-    from vht.model import Organ
+    from vht.library import Verification
+    from vht.model import Organ, Variable
+    from vht.model.body import Parts
     from vht.solve import Trajectory
 
 ROWS = 40
@@ -90,32 +92,42 @@ def simulation_table(title: str, trajectory: Trajectory, seconds: float) -> Tabl
 
 def models_table(models: dict[str, type[Organ]]) -> Table:
     """The library of models."""
-    from vht.model import inputs, parameters, states
+    from vht.library import cited, verification
+    from vht.model import parameters, states
 
     table = _table("Models")
-    for column in ("name", "what it is", "states", "parameters", "inputs", "time"):
-        table.add_column(column)
+    table.add_column("name", no_wrap=True, style="bold")
+    table.add_column("what it is", ratio=3)
+    table.add_column("states", justify="right")
+    table.add_column("parameters", justify="right")
+    table.add_column("from", ratio=2)
+    table.add_column("verified against, and how closely", ratio=4)
     for name, model in models.items():
-        table.add_row(
-            f"[bold]{name}[/]",
-            escaped(summary(model)),
-            str(len(states(model))),
-            str(len(parameters(model))),
-            ", ".join(inputs(model)) or "none",
-            model.time,
-        )
-    table.caption = "vht models NAME shows one with its parameters"
+        records = verification(name)
+        more = f" [dim](and {len(records) - 1} more)[/]" if len(records) > 1 else ""
+        checked = f"{escaped(_record(records[0]))}{more}" if records else "[dim]nothing recorded[/]"
+        counts = str(len(states(model))), str(len(parameters(model)))
+        table.add_row(name, escaped(summary(model)), *counts, escaped(cited(model)), checked)
+    table.caption = "vht models NAME shows one with its parameters; vht models BODY --draw FILE.svg draws a body"
     return table
 
 
-def model_tables(name: str, model: type[Organ]) -> list[Table]:
-    """One model: its parameters, states, inputs and outputs."""
-    from vht.model import inputs, outputs, parameters, states
+def _record(record: Verification) -> str:
+    return f"{record.what}: {record.figure} ({record.reference})"
 
-    parts = []
+
+def model_tables(name: str, model: type[Organ]) -> list[Table]:
+    """One model: what it is, its variables, and what it was verified against."""
+    from vht.library import cited, verification
+    from vht.model import conserved, events, inputs, outputs, parameters, states
+
+    tables = []
+    parts = getattr(model, "parts", None)
+    if parts is not None:
+        tables += [_organs_table(name, parts), _wires_table(name, parts)]
     table = _table(f"{name}: parameters")
-    for column in ("name", "default", "unit", "usual range", "prior", "meaning"):
-        table.add_column(column, justify="right" if column == "default" else "left")
+    for column in ("name", "default", "unit", "usual range", "prior", "meaning", "source"):
+        table.add_column(column, justify="right" if column == "default" else "left", style=_DIM.get(column))
     for variable in parameters(model).values():
         usual = "" if variable.bounds is None else f"{variable.bounds[0]:g} to {variable.bounds[1]:g}"
         cells = (
@@ -124,20 +136,71 @@ def model_tables(name: str, model: type[Organ]) -> list[Table]:
             usual,
             say_prior(variable.prior),
             variable.meaning,
+            variable.source or "",
         )
         table.add_row(f"[bold]{variable.name}[/]", *map(escaped, cells))
-    parts.append(table)
-    for kind, group in (("states", states(model)), ("inputs", inputs(model)), ("outputs", outputs(model))):
-        if not group:
+    tables.append(table)
+    groups = {
+        "states": states,
+        "inputs": inputs,
+        "outputs": outputs,
+        "conserved quantities": conserved,
+        "events": events,
+    }
+    for kind, of in groups.items():
+        if not of(model):
             continue
         table = _table(f"{name}: {kind}")
-        for column in ("name", "unit", "meaning"):
+        first = {"states": "at the start", "inputs": "where nothing drives it"}.get(kind)
+        for column in ("name", "unit", *([first] if first else []), "meaning"):
             table.add_column(column)
-        for variable in group.values():
-            table.add_row(f"[bold]{variable.name}[/]", _unit(variable.unit), escaped(variable.meaning))
-        parts.append(table)
-    parts[-1].caption = f"time in {model.time}"
-    return parts
+        for variable in of(model).values():
+            value = [_default(variable)] if first else []
+            table.add_row(f"[bold]{variable.name}[/]", _unit(variable.unit), *value, escaped(variable.meaning))
+        tables.append(table)
+    table = _table(f"{name}: verified")
+    for column in ("what", "against", "reached", "demanded"):
+        table.add_column(column)
+    for record in verification(name):
+        within = record.within
+        demanded = f"within {within:g}" if isinstance(within, float | int) else f"{within[0]:g} to {within[1]:g}"
+        table.add_row(*map(escaped, (record.what, record.reference, record.figure, demanded)))
+    if table.row_count:
+        tables.append(table)
+    tables[-1].caption = f"time in {model.time}; from {escaped(cited(model)) or 'no paper'}"
+    return tables
+
+
+_DIM = {"source": "dim"}
+
+
+def _default(variable: Variable) -> str:
+    if variable.default is not None:
+        return number(variable.default)
+    return "0" if variable.port == "flow" else "must be driven"
+
+
+def _organs_table(name: str, parts: Parts) -> Table:
+    table = _table(f"{name}: organs")
+    for column in ("name", "what it is", "its time"):
+        table.add_column(column)
+    for key, organ in parts.organs.items():
+        table.add_row(f"[bold]{key}[/]", escaped(summary(type(organ))), type(organ).time)
+    return table
+
+
+def _wires_table(name: str, parts: Parts) -> Table:
+    from vht.model import inputs
+
+    table = _table(f"{name}: wires")
+    for column in ("input", "unit", "from", "meaning"):
+        table.add_column(column)
+    for sink, sources in parts.sources.items():
+        organ, port = sink.split(".", 1)
+        variable = inputs(parts.organs[organ])[port]
+        said = " + ".join(f"{source.name}" for source in sources) + (" (solved for)" if sink in parts.cut else "")
+        table.add_row(f"[bold]{sink}[/]", _unit(variable.unit), said, escaped(variable.meaning))
+    return table
 
 
 def summary(model: type[Organ]) -> str:

@@ -1,0 +1,63 @@
+"""The picture of a body: every organ, port and wire is in it, and no box lies on another."""
+
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from vht.errors import ModelError
+from vht.library import model
+from vht.model import inputs, outputs
+from vht.model.body import parts
+from vht.report.picture import draw_body
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def body():
+    return model("cardio_respiratory")
+
+
+def test_everything_is_drawn(body, tmp_path):
+    file = tmp_path / "body.svg"
+    draw_body("a body", body, file)
+    svg = ElementTree.parse(file).getroot()
+    texts = [text.text for text in svg.iter(f"{SVG}text")]
+    made = parts(body)
+    for organ, each in made.organs.items():
+        assert organ in texts
+        for port, variable in inputs(each).items():
+            assert (port if variable.unit == "1" else f"{port} [{variable.unit}]") in texts, (organ, port)
+    wires = {title.text for path in svg.iter(f"{SVG}path") for title in path.iter(f"{SVG}title")}
+    assert wires == {f"{s.name} → {sink}" for sink, sources in made.sources.items() for s in sources}
+    for sources in made.sources.values():
+        for source in sources:
+            unit = outputs(made.organs[source.organ])[source.output].unit
+            assert f"{source.output} [{unit}]" in texts
+    groups = [group.find(f"{SVG}rect").attrib for group in svg.iter(f"{SVG}g")]
+    boxes = [tuple(float(box[key]) for key in ("x", "y", "width", "height")) for box in groups]
+    assert len(boxes) == len(made.organs)
+    width, height = float(svg.attrib["width"]), float(svg.attrib["height"])
+    for i, (x, y, w, h) in enumerate(boxes):
+        assert x >= 0 and y >= 0 and x + w <= width and y + h <= height
+        for X, Y, W, H in boxes[:i]:
+            assert x + w <= X or X + W <= x or y + h <= Y or Y + H <= y
+
+
+def test_what_cannot_be_drawn(body, tmp_path):
+    with pytest.raises(ModelError, match=r"give a file that ends in `\.svg`, not `body\.png`"):
+        draw_body("a body", body, tmp_path / "body.png")
+    with pytest.raises(ModelError, match=r"cannot be written: No such file or directory"):
+        draw_body("a body", body, tmp_path / "nowhere" / "body.svg")
+    with pytest.raises(ModelError, match="`Noble1962` is one organ, not a body"):
+        draw_body("a cell", model("noble"), tmp_path / "cell.svg")
+
+
+def test_the_command(tmp_path):
+    command = [sys.executable, "-m", "vht.cli", "models", "cardio_respiratory", "--draw", str(tmp_path / "body.svg")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and (tmp_path / "body.svg").is_file(), done.stderr
+    done = subprocess.run([*command[:4], *command[5:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Say which body to draw" in done.stderr

@@ -1,0 +1,37 @@
+"""Heart, vessels, their reflex, lungs, gas exchange and control of breathing: a person over minutes."""
+
+from __future__ import annotations
+
+from vht.model import Body
+from vht.organs.baroreflex import Baroreflex
+from vht.organs.gas_exchange import GasExchange
+from vht.organs.lungs import Lungs
+from vht.organs.pulsatile_circulation import PulsatileCirculation
+from vht.organs.ventilation_control import VentilationControl
+
+_REFLEX = ("T", "E_lv", "E_rv", "R_sp", "R_ep", "V_usv", "V_uev")
+
+CardioRespiratory = type(
+    Body(
+        {
+            "heart": PulsatileCirculation(),
+            "reflex": Baroreflex(),
+            "lungs": Lungs(),
+            "gas": GasExchange.breathing(),
+            "control": VentilationControl(),
+        },
+        wires={
+            "reflex.p": "heart.p_cs",
+            **{f"heart.{port}": f"reflex.{port}" for port in _REFLEX},
+            "heart.P_it": "lungs.P_pl",
+            "lungs.breathing_rate": "control.breathing_rate",
+            "lungs.amplitude": "control.amplitude",
+            "gas.air_flow": "lungs.air_flow",
+            "gas.blood_flow": "heart.Q_pp",
+            "control.PaO2": "gas.PaO2",
+            "control.PaCO2": "gas.PaCO2",
+        },
+        name="CardioRespiratory",
+        meaning="Heart, vessels and reflex, lungs, gas exchange and control of breathing, over minutes.",
+    )
+)

@@ -1,0 +1,39 @@
+"""All models that ship with the package, organs and bodies: by name, with their papers, and what they were verified against."""
+
+from __future__ import annotations
+
+import importlib
+
+from vht.errors import ModelError, nearest
+from vht.library.references import bibtex, cited
+from vht.library.verified import Verification, verification
+from vht.model import Organ
+from vht.organs import HOME as ORGANS
+
+__all__ = ["Verification", "bibtex", "catalogue", "cited", "model", "verification"]
+
+_BODIES = {
+    "cardio_respiratory": ("vht.bodies.cardio_respiratory", "CardioRespiratory"),
+}
+
+
+def _homes() -> dict[str, tuple[str, str]]:
+    return dict(sorted({**ORGANS, **_BODIES}.items()))
+
+
+def catalogue() -> dict[str, type[Organ]]:
+    """All models by the name that a study file uses."""
+    return {name: model(name) for name in _homes()}
+
+
+def model(name: str) -> type[Organ]:
+    """The model of a name.
+
+    Raises:
+        ModelError: if there is none; suggests the nearest.
+    """
+    homes = _homes()
+    if name not in homes:
+        raise ModelError(f"There is no model `{name}`.{nearest(name, homes)}")
+    module, cls = homes[name]
+    return getattr(importlib.import_module(module), cls)
