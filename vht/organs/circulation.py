@@ -71,6 +71,11 @@ class Circulation(Organ):
     .. math::
         C\,p' = Q_{in} - Q, \qquad L\,Q' = -R\,Q + p - p_{next}.
 
+    Inertances are optional in the limit: as they fall, flows become :math:`Q = (p - p_{next}) / R`, and volumes and pressures
+    differ from that limit by an amount proportional to L: 3 % of their range at the defaults, 0.3 % with a tenth of all
+    inertances (the lower bounds). Less than a tenth gains nothing and costs steps: L/R, 2 ms in the systemic veins at the
+    defaults, is the shortest time constant. L = 0 is a division by zero. Beat averages do not depend on L (4e-5).
+
     Valves are sharp, not smoothed: flow is continuous, so that sensitivities to every parameter exist.
 
     Values: resistances, compliances, inertances and elastances are the paper's. Its left ventricle is three-dimensional,
