@@ -1,0 +1,170 @@
+"""What is known of people before anything is fitted: a table of covariates, each in one unit."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from vht.covariates.formulas import SEXES
+from vht.covariates.genes import ACTIVITY
+from vht.errors import DataError, UnitError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+UNITS = {"weight": "kg", "height": "cm", "age": "year", "creatinine": "mg/dL", "postmenstrual_age": "week"}
+_HEADER = re.compile(r"^\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*$")
+_GRAM_PER_MOLE = 113.12  # of creatinine
+
+
+class People:
+    """Covariates of a cohort: weight (kg), height (cm), age (years), sex, serum creatinine (mg/dL), postmenstrual age
+    (weeks), and diplotypes of CYP2D6 and CYP2C9.
+
+    Args:
+        columns: by covariate, one value a person; sex is "male" or "female", a diplotype is ``*1/*4``.
+        names: of the people, as of their twins; by default their numbers.
+
+    Raises:
+        DataError: an unknown covariate (suggests the nearest), columns of different lengths, a sex that is neither, a number
+            that is none.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Any] | np.ndarray], names: Sequence[Any] | None = None) -> None:
+        self.columns: dict[str, np.ndarray] = {}
+        for name, column in columns.items():
+            if name in UNITS:
+                try:
+                    self.columns[name] = np.asarray(column, np.float64)
+                except (ValueError, TypeError) as error:
+                    raise DataError(f"`{name}` must be numbers in {UNITS[name]}: {error}.") from None
+            elif name == "sex" or name in ACTIVITY:
+                self.columns[name] = np.asarray(column).astype(str)
+            else:
+                raise DataError(f"There is no covariate `{name}`.{nearest(name, [*UNITS, 'sex', *ACTIVITY])}")
+        lengths = {name: np.shape(values) for name, values in self.columns.items()}
+        if names is not None:
+            lengths["names"] = (len(names),)
+        if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
+            raise DataError(f"Each covariate has one value a person, but got the shapes {lengths}.")
+        for word in np.unique(self.columns.get("sex", np.array([], str))):
+            if word not in SEXES:
+                raise DataError(f'`sex` must be "male" or "female", but got "{word}".')
+        n = next(iter(lengths.values()), (0,))[0]
+        self.names: tuple[str, ...] = tuple(map(str, range(n) if names is None else names))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __repr__(self) -> str:
+        return f"People({len(self)}, {', '.join(self.columns) or 'nothing known'})"
+
+    def __getitem__(self, which: int | slice | Sequence[int] | np.ndarray) -> People:
+        """Some of the people: a number, a slice, numbers, or a mask."""
+        picked = np.atleast_1d(np.arange(len(self))[which])
+        return People({name: values[picked] for name, values in self.columns.items()}, [self.names[i] for i in picked])
+
+    def known(self, name: str, wanted_by: str) -> np.ndarray:
+        """A covariate.
+
+        Args:
+            name: of the covariate.
+            wanted_by: what needs it, for the message.
+
+        Raises:
+            DataError: it is not known.
+        """
+        if name not in self.columns:
+            raise DataError(f"{wanted_by} needs `{name}`, but of these people only {', '.join(self.columns)} is known.")
+        return self.columns[name]
+
+    @classmethod
+    def from_table(cls, table: pa.Table, file: str = "table") -> People:
+        """Covariates from an Arrow table: a column `twin`, and columns ``weight [kg]``; units are converted.
+
+        Creatinine may be in mol per volume too.
+
+        Raises:
+            DataError: no column `twin`, an unknown covariate, a number without a unit or with one that does not fit.
+        """
+        from vht.model.units import convert
+
+        if "twin" not in table.column_names:
+            raise DataError(f"{file}: covariates have a column `twin`, but got {', '.join(table.column_names)}.")
+        columns: dict[str, Any] = {}
+        for header in table.column_names:
+            if header == "twin":
+                continue
+            found = _HEADER.match(header)
+            name, unit = (found["name"], found["unit"]) if found is not None else (header, None)
+            cells = table.column(header).to_pylist()
+            if name in UNITS:
+                if not unit:
+                    raise DataError(
+                        f"{file}, column `{header}`: the header must say the unit, such as `{name} [{UNITS[name]}]`."
+                    )
+                if any(not isinstance(cell, int | float) for cell in cells):
+                    raise DataError(f"{file}, column `{header}`: every cell must be a number.")
+                values = np.array(cells, np.float64)
+                try:
+                    cells = convert(values, "year" if unit in ("y", "years") else unit, UNITS[name])
+                except UnitError as error:
+                    if name != "creatinine":
+                        raise DataError(f"{file}, column `{header}`: {error}") from None
+                    try:
+                        cells = convert(values, unit, "mmol/L") * _GRAM_PER_MOLE / 10.0
+                    except UnitError:
+                        raise DataError(f"{file}, column `{header}`: {error}") from None
+            columns[name] = cells
+        try:
+            return cls(columns, table.column("twin").to_pylist())
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from None
+
+    @classmethod
+    def read(cls, path: str | pathlib.Path) -> People:
+        """Read covariates from CSV or Parquet; see `from_table`."""
+        import pyarrow as pa
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        try:
+            if pathlib.Path(path).suffix == ".parquet":
+                table = pyarrow.parquet.read_table(path)
+            else:
+                words = dict.fromkeys(("twin", "sex", *ACTIVITY), pa.string())
+                table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=words))
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: there is no such file.") from error
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{path}: {error}") from error
+        return cls.from_table(table, str(path))
+
+
+def sizes(people: People, size: str, wanted_by: str) -> Float[np.ndarray, " people"]:
+    """A measure of the body's size: "weight", "lean_body_weight", "body_surface_area" or "blood_volume".
+
+    Raises:
+        DataError: an unknown measure, or what it needs is not known.
+    """
+    from vht.covariates import formulas
+
+    needs = {
+        "weight": (),
+        "lean_body_weight": ("weight", "height", "sex"),
+        "body_surface_area": ("weight", "height"),
+        "blood_volume": ("weight", "height", "sex"),
+    }
+    if size not in needs:
+        raise DataError(f"There is no measure of size `{size}`.{nearest(size, needs)}")
+    if size == "weight":
+        return people.known("weight", wanted_by)
+    return getattr(formulas, size)(*(people.known(name, wanted_by) for name in needs[size]))
