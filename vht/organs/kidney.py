@@ -35,9 +35,11 @@ class Kidney(Organ):
     densa, renal nerves and bound angiotensin II demand; angiotensins I and II, 1-7, IV and the receptors AT1 and AT2 follow.
     Names are the papers': `Phi` flows, `eta` fractions reabsorbed, `C` concentrations, `h` half-lives, `c` reaction rates.
 
-    Arterial pressure `MAP`, `right_atrial_pressure` and the `autonomic` multiplier are inputs. With `LongTermPressure` it
-    forms the papers' closed model; blood volume goes out, pressure comes back. Alone, with pressure clamped, volume finds no
-    rest of its own (the loop through the circulation is what holds it), except at the default inputs.
+    Arterial pressure `MAP`, `right_atrial_pressure` and the `autonomic` multiplier are inputs, blood volume is an output. With
+    `LongTermPressure` it forms the papers' closed model, an organ named ``pressure`` in a `Body` with the wires
+    ``kidney.MAP`` from ``pressure.MAP``, likewise ``right_atrial_pressure`` and ``autonomic``, and ``pressure.blood_volume``
+    from ``kidney.blood_volume``. Any other circulation may take its place; one without an autonomic multiplier leaves that
+    at its default. Alone, with pressure clamped, the kidney rests at its default inputs only: volume is held by the loop.
 
     Of the papers' equations one is implicit: pressure in the glomerulus, afferent resistance and sodium at the macula densa
     wait for each other. So `P_gh` is algebraic, the equation :math:`P_{gh} = MAP \, R_{ea} / (R_{aa} + R_{ea})`, with one root,
@@ -53,7 +55,9 @@ class Kidney(Organ):
     Treatments, by the papers' doses (normal, high): `ace_inhibition` 0.76, 0.90 of the converting enzyme's activity;
     `furosemide` 0.15, 0.30 of reabsorption before the macula densa with `furosemide_macula_densa` 0.4, 0.5 of the sodium
     sensed there; `nsaid` 1, 2, which flattens tubuloglomerular feedback (away, at 2) and macula densa control of renin.
-    Between their doses `nsaid` interpolates. `at1r_block` is the receptor blocker as in Ahmed and Layton's companion model.
+    Between its doses `nsaid` interpolates. `at1r_block` is the receptor blocker of Ahmed and Layton's model of rats (2020),
+    which shares its code with that of humans. Under an ACE inhibitor normotensive twins, and under furosemide alone some
+    hypertensive ones, swing over hours to days, with plasma sodium beyond 150 mmol/L: so do the authors' own solutions.
 
     Equations and numbers are those with which the papers' figures of normotensive men (MAP 103.5 mmHg, GFR 0.132 L/min) and
     women (102.3, 0.130) arise: of the companion code of Leete et al. 2022, state of December 2019. Differences: below a
@@ -61,7 +65,8 @@ class Kidney(Organ):
     vasopressin are kept above 0.02 and 0.01 mU/L, where the papers' formulas break down; the range of sodium appetite is
     proportional to sodium intake. Plasma potassium cancels in the human equation of aldosterone, and so is left out.
 
-    Verified with `LongTermPressure`: see `vht models`.
+    Verified with `LongTermPressure` against the authors' solutions (steady states of ten kinds of patients, 3e-6; pressure in
+    two days of one to three drugs, 4e-4, which is what their solver's tolerance lets expect) and SciPy (2e-6).
     """
 
     time: ClassVar[str] = "min"

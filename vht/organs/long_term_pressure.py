@@ -59,7 +59,7 @@ class LongTermPressure(Organ):
     )
     P_ra0: Scalar = param(0.8268, "mmHg", "right atrial pressure: what is taken off", bounds=(0.0, 3.0), source=_LEETE)
     k_vas: Scalar = param(
-        0.001, "1/min", "formation of vessels, without blood flow, over 0.11312", bounds=(1e-5, 0.1), source=_LEETE
+        0.00011312, "1/min", "formation of vessels where no blood flows", bounds=(1e-6, 0.01), source=_KARAASLAN
     )
     co_vas: Scalar = param(
         0.4799, "min/L", "fall of the formation of vessels with cardiac output", bounds=(0.1, 2.0), source=_KARAASLAN
@@ -111,7 +111,7 @@ class LongTermPressure(Organ):
     def rates(self, t: Scalar, x: State, u: In) -> State:
         y = self.outputs(t, x, u)
         a_baro = 0.75 * self._drive(x) + x.baro
-        formed = 0.11312 * self.k_vas * jnp.exp(-self.co_vas * y.cardiac_output)
+        formed = self.k_vas * jnp.exp(-self.co_vas * y.cardiac_output)
         return self.State(
             vas=formed - self.K_vd * x.vas,
             baro=-0.75 * self.k_baro * (a_baro - 1.0),
