@@ -13,6 +13,7 @@ HOME = {
     "bone": ("vht.organs.bone", "LemaireBone"),
     "brain": ("vht.organs.brain", "UrsinoBrain"),
     "circulation": ("vht.organs.circulation", "Circulation"),
+    "closed_loop_heart": ("vht.organs.closed_loop_heart", "ClosedLoopHeart"),
     "drug_1": ("vht.organs.compartments", "Drug1"),
     "drug_2": ("vht.organs.compartments", "Drug2"),
     "drug_3": ("vht.organs.compartments", "Drug3"),
@@ -33,6 +34,7 @@ HOME = {
     "ten_tusscher": ("vht.organs.ten_tusscher", "TenTusscher2006"),
     "tumour": ("vht.organs.tumour", "SimeoniTumour"),
     "ventilation_control": ("vht.organs.ventilation_control", "VentilationControl"),
+    "uva_padova": ("vht.organs.uva_padova", "UVAPadova2008"),
 }
 
 
