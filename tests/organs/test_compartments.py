@@ -106,6 +106,12 @@ def test_what_leaves_is_what_was_given(name):
             np.testing.assert_allclose(found.values[other], found.values["concentration"], rtol=1e-9)
 
 
+def test_unbound_nanomoles():
+    """1 mg/L of theophylline (180.16 g/mol), 60 % unbound, is 3.33 umol/L."""
+    y = Drug1().outputs(0.0, Drug1.State(central=32.0), Drug1.In(iv=0.0, oral=0.0, inhibition=0.0))
+    assert float(y.concentration) == 1.0 and float(y.unbound) == pytest.approx(0.6 * 1e6 / 180.16, rel=1e-12)
+
+
 def test_drug_1_by_mouth_is_the_oral_drug():
     times, dose = np.linspace(0.0, 12.0, 25), vht.Doses(time=np.array([0.5]), amount=np.array([320.0]))
     columns = {"ka": [0.9], "CL": [2.2], "V": [30.0], "tlag": [0.3], "F": [0.8]}

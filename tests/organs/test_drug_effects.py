@@ -6,7 +6,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import vht
-from vht.model import parameters
+from vht.model import Body, inputs, parameters
+from vht.organs import organ
+from vht.organs.compartments import Drug1
 from vht.organs.drug_effects import EffectCompartment, IndirectResponse, hill
 from vht.solve import simulate_with_jacobian
 
@@ -178,6 +180,49 @@ def test_initial_slope(number):
     production, loss = factors(MODELS[number], 1.0)
     slope = model.rates(0.0, model.initial(), model.In(concentration=1e9)).R
     assert float(slope) == pytest.approx(KIN * (production - loss), rel=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------- in a body
+
+
+def test_one_drug_slows_another(verified):
+    """An inhibitor, the site where it acts, and the drug whose clearance it inhibits, as SciPy has them."""
+    site = EffectCompartment(ke0=1.5, EC50=0.4, hill=1.3)
+    body = Body(
+        {"inhibitor": Drug1(CL=5.0, V=20.0), "site": site, "victim": Drug1(CL=8.0, V=30.0)},
+        wires={"site.concentration": "inhibitor.concentration", "victim.inhibition": "site.inhibition"},
+    )
+
+    def rates(t, y):
+        inhibitor, at_site, victim = y
+        share = max(at_site, 0.0) ** 1.3 / (0.4**1.3 + max(at_site, 0.0) ** 1.3)
+        return [-5.0 / 20.0 * inhibitor, 1.5 * (inhibitor / 20.0 - at_site), -(1.0 - share) * 8.0 / 30.0 * victim]
+
+    times = np.linspace(0.0, 24.0, 25)
+    wanted = (
+        solve_ivp(rates, (0.0, 24.0), [60.0, 0.0, 100.0], "DOP853", t_eval=times, rtol=1e-11, atol=1e-12).y[2] / 30.0
+    )
+    doses = {
+        name: vht.Doses(time=np.array([0.0]), amount=np.array([mg]))
+        for name, mg in (("inhibitor.iv", 60.0), ("victim.iv", 100.0))
+    }
+    found = vht.simulate(body, times, schedule=vht.Schedule(doses=doses), method=TIGHT)
+    level = np.asarray(found.values["victim.concentration"])[0, 1:]
+    verified(
+        "effect_compartment",
+        "concentration of a drug whose clearance another inhibits",
+        "SciPy DOP853 on the three equations",
+        reached=np.abs(level / wanted[1:] - 1.0).max(),
+        within=1e-7,
+    )
+    # far above what is left without an inhibitor
+    assert level[-1] > 2.0 * 100.0 / 30.0 * np.exp(-8.0 / 30.0 * 24.0)
+
+
+def test_a_drug_reaches_the_heart_cell():
+    """Ports that fit: what is unbound, in nmol/L."""
+    body = Body({"drug": Drug1(), "cell": organ("ohara_rudy")()}, wires={"cell.drug": "drug.unbound"}, time="ms")
+    assert "cell.drug" not in inputs(body) and "drug.iv" in inputs(body)
 
 
 def test_drawn_twins():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from vht.model import LogNormal, Organ, Scalar, Vars, param, port, state
+from vht.model import LogNormal, Organ, Scalar, Vars, constant, param, port, state
 
 _BOOK = "gabrielsson2016"
 _KWAN = (
@@ -33,6 +33,18 @@ def _bioavailability() -> Any:
     return param(1.0, "1", "share of an oral dose that is absorbed", bounds=(0.0, 1.0), source="all of it unless said")
 
 
+def _unbound_share(value: float, source: str) -> Any:
+    return param(value, "1", "share in plasma that is not bound to protein", bounds=(1e-4, 1.0), source=source)
+
+
+def _molar_mass(value: float, drug: str) -> Any:
+    return param(value, "g/mol", "molar mass", bounds=(10.0, 2e5), source=f"of {drug}, by its formula")
+
+
+def _nanomolar(concentration: Scalar, molar_mass: Scalar) -> Scalar:
+    return concentration / molar_mass * constant(1e6, "nmol*g/mol/mg")
+
+
 _AS_IN_ONE = "pinheiro2000: of theophylline, as in one compartment; the data behind the other defaults are intravenous"
 
 
@@ -49,7 +61,8 @@ class Drug1(Organ):
         A_g' = F\,\text{oral}(t - t_{lag}) - k_a A_g, \qquad
         A' = \text{iv} + k_a A_g - (1 - I)\,CL\,C, \qquad C = A / V
 
-    with :math:`I` the inhibition, 0 unless wired. The model of `OralDrug1` with a second way in. Defaults and priors are of
+    with :math:`I` the inhibition, 0 unless wired (from another drug's `EffectCompartment`, say). What cells and enzymes see is
+    `unbound`, in nmol/L. The model of `OralDrug1` with a second way in. Defaults and priors are of
     theophylline (Pinheiro and Bates 2000), for 70 kg.
 
     Verified against sums of exponentials (Gabrielsson and Weiner) after bolus, infusion and oral dose.
@@ -63,6 +76,8 @@ class Drug1(Organ):
     ka: Scalar = _absorption("pinheiro2000")
     tlag: Scalar = _lag()
     F: Scalar = _bioavailability()
+    fu: Scalar = _unbound_share(0.6, "theophylline is bound by 40 % (prescribing information)")
+    molar_mass: Scalar = _molar_mass(180.16, "theophylline")
 
     class State(Vars):
         gut: Scalar = state(0.0, "mg", "drug still to be absorbed")
@@ -73,6 +88,7 @@ class Drug1(Organ):
 
     class Out(Vars):
         concentration: Scalar = port("mg/L", "concentration in plasma")
+        unbound: Scalar = port("nmol/L", "unbound concentration in plasma")
         elimination: Scalar = port("mg/h", "drug leaving the body", kind="flow")
 
     def rates(self, t: Scalar, x: State, u: In) -> State:
@@ -84,7 +100,11 @@ class Drug1(Organ):
 
     def outputs(self, t: Scalar, x: State, u: In) -> Out:
         C = x.central / self.V
-        return self.Out(concentration=C, elimination=(1.0 - u.inhibition) * self.CL * C)
+        return self.Out(
+            concentration=C,
+            unbound=_nanomolar(self.fu * C, self.molar_mass),
+            elimination=(1.0 - u.inhibition) * self.CL * C,
+        )
 
 
 class Drug2(Organ):
@@ -111,6 +131,8 @@ class Drug2(Organ):
     ka: Scalar = _absorption(_AS_IN_ONE)
     tlag: Scalar = _lag()
     F: Scalar = _bioavailability()
+    fu: Scalar = _unbound_share(0.01, "indometacin is bound by 99 % (prescribing information)")
+    molar_mass: Scalar = _molar_mass(357.79, "indometacin")
 
     class State(Vars):
         gut: Scalar = state(0.0, "mg", "drug still to be absorbed")
@@ -122,6 +144,7 @@ class Drug2(Organ):
 
     class Out(Vars):
         concentration: Scalar = port("mg/L", "concentration in plasma")
+        unbound: Scalar = port("nmol/L", "unbound concentration in plasma")
         C2: Scalar = port("mg/L", "concentration in the peripheral compartment")
         elimination: Scalar = port("mg/h", "drug leaving the body", kind="flow")
 
@@ -137,7 +160,12 @@ class Drug2(Organ):
 
     def outputs(self, t: Scalar, x: State, u: In) -> Out:
         C = x.central / self.V1
-        return self.Out(concentration=C, C2=x.peripheral / self.V2, elimination=(1.0 - u.inhibition) * self.CL * C)
+        return self.Out(
+            concentration=C,
+            unbound=_nanomolar(self.fu * C, self.molar_mass),
+            C2=x.peripheral / self.V2,
+            elimination=(1.0 - u.inhibition) * self.CL * C,
+        )
 
 
 class Drug3(Organ):
@@ -166,6 +194,8 @@ class Drug3(Organ):
     ka: Scalar = _absorption(_AS_IN_ONE)
     tlag: Scalar = _lag()
     F: Scalar = _bioavailability()
+    fu: Scalar = _unbound_share(0.3, "remifentanil is bound by 70 % (prescribing information)")
+    molar_mass: Scalar = _molar_mass(376.45, "remifentanil")
 
     class State(Vars):
         gut: Scalar = state(0.0, "mg", "drug still to be absorbed")
@@ -178,6 +208,7 @@ class Drug3(Organ):
 
     class Out(Vars):
         concentration: Scalar = port("mg/L", "concentration in plasma")
+        unbound: Scalar = port("nmol/L", "unbound concentration in plasma")
         C2: Scalar = port("mg/L", "concentration in the shallow tissue")
         C3: Scalar = port("mg/L", "concentration in the deep tissue")
         elimination: Scalar = port("mg/h", "drug leaving the body", kind="flow")
@@ -198,6 +229,7 @@ class Drug3(Organ):
         C = x.central / self.V1
         return self.Out(
             concentration=C,
+            unbound=_nanomolar(self.fu * C, self.molar_mass),
             C2=x.shallow / self.V2,
             C3=x.deep / self.V3,
             elimination=(1.0 - u.inhibition) * self.CL * C,

@@ -101,6 +101,9 @@ class PBPK16(Organ):
     K_rest: Scalar = _partition(0.600, "the rest of the body")
 
     fu: Scalar = param(0.681, "1", "unbound share in plasma", bounds=(0.001, 1.0), source=_PROGRAM)
+    molar_mass: Scalar = param(
+        300.0, "g/mol", "molar mass", bounds=(10.0, 2e5), source="not in the paper: a round number, to be given"
+    )
     BP: Scalar = param(
         0.98, "1", "concentration in blood per concentration in plasma", bounds=(0.3, 5.0), source=_PROGRAM
     )
@@ -147,6 +150,7 @@ class PBPK16(Organ):
 
     class Out(Vars):
         concentration: Scalar = port("mg/L", "concentration in venous plasma")
+        unbound: Scalar = port("nmol/L", "unbound concentration in venous plasma")
         C_blood: Scalar = port("mg/L", "concentration in venous blood")
         C_arterial: Scalar = port("mg/L", "concentration in arterial blood")
         C_brain: Scalar = port("mg/L", "concentration in the brain")
@@ -211,6 +215,7 @@ class PBPK16(Organ):
         CL_liver = self.CLint / self.fu_mic * liver * constant(60.0, "min/h") * constant(1e-6, "L/uL")
         return self.Out(
             concentration=C_blood / self.BP,
+            unbound=self.fu * C_blood / self.BP / self.molar_mass * constant(1e6, "nmol*g/mol/mg"),
             C_blood=C_blood,
             C_arterial=self._concentration(x.arterial, self.V_arterial),
             C_brain=self._concentration(x.brain, self.V_brain),
