@@ -70,20 +70,22 @@ class GasExchange(Organ):
     output of 5.2 L/min makes of its delay, the second of all veins, which in the paper are a compartment a tissue. The
     capillaries' own store of gas is left out (some 100 mL of blood beside 2.3 L of alveoli), and the dead space has a
     constant volume. Saturation is content over capacity, without the paper's correction by dissolved oxygen (A56), which with
-    Spencer's curve makes saturation fall as oxygen rises; the paper's is 1.5 % lower at rest. Capacity follows hemoglobin.
+    Spencer's curve makes saturation fall as oxygen rises; the paper's is 1 % lower at rest. Capacity follows hemoglobin.
     Consumption vanishes smoothly as a tissue runs out of oxygen; above 0.05 mL/mL it is the paper's within 1 in 10,000.
 
     **Exercise** is the input `metabolism`, the body's consumption over that at rest (metabolic equivalents); what exceeds 1
     is muscle's, whose vessels open as it grows. Cardiac output is an input and has to rise too.
 
     **Limits.** Spencer's curve has no oxygen dissolved beyond saturation: with its shunt, a twin on pure oxygen has an
-    arterial pressure near 220 mmHg where people have some 600. Tissues hold oxygen as blood does, so muscle (31 L) holds
+    arterial pressure near 210 mmHg where people have some 600. Blood flow follows no tissue's need but muscle's: with a third
+    less hemoglobin the heart is short of oxygen. Tissues hold oxygen as blood does, so muscle (31 L) holds
     several litres, more than people do, and venous oxygen takes half an hour to settle, as in the paper.
 
     The initial state is the steady state at rest, in closed form, for all parameters.
 
-    Verified against closed forms, against SciPy on the equations written again, with conservation of both gases to 1e-12,
-    and against normal blood gases (tests/organs/test_gas_exchange.py).
+    Verified against SciPy on the equations written again in fractions, over two minutes of breaths (1e-5, the digits of the
+    paper's constant K), against the alveolar ventilation equation (2e-5, likewise), with both gases balanced to 1e-12, and
+    against normal blood gases (tests/organs/test_gas_exchange.py).
     """
 
     time: ClassVar[str] = "s"

@@ -48,9 +48,11 @@ class Lungs(Organ):
     nothing here limits a breath to the vital capacity.
 
     The airways' time constants are 0.3 to 0.8 ms: `vht.Rodas5P` or `vht.Auto` takes far fewer steps than `vht.Tsit5`.
-    The default twin breathes 12 times a minute and about 0.5 L.
+    The default twin breathes 12 times a minute and 0.54 L, of which 0.50 L reach the alveoli, and pulls its pleural pressure
+    from -5.0 to -7.8 cmH2O.
 
-    Verified against SciPy on the paper's equations in pressures (tests/organs/test_lungs.py).
+    Verified against SciPy on the paper's equations in pressures (within 1e-6 of the range of each signal), and against the
+    static volumes of breaths held and of a ventilator, in closed form (tests/organs/test_lungs.py).
     """
 
     time: ClassVar[str] = "s"

@@ -48,10 +48,14 @@ class VentilationControl(Organ):
     `GasExchange`: of a tidal volume proportional to the amplitude, what passes a well-mixed dead space,
     :math:`V_A = RR\,(V_{T,A} - V_D \tanh(V_{T,A} / 2 V_D))`.
 
-    **What differs from the paper.** Delays are chains of three lags. Rate and amplitude are kept between limits, 0 cmH2O
-    and a breath as large as the vital capacity, which the paper's simulations do not reach. `f_n` is 2.9/s, not 3.7: it is
-    `f` at rest, where the paper's saturation (its equation A56) is 1.5 % lower than the one of Spencer's curve used here.
-    The gains of the amplitude are the paper's Table 6 in cmH2O; it prints 1,310 and 850, which are 1.31 and 0.85 cmH2O.
+    **What differs from the paper.** Delays are chains of three lags; with those of `GasExchange` they move ventilation, after
+    a step to 5 % carbon dioxide, by 1.4 % of its rise at most. Rate and amplitude are kept between limits, which the
+    responses below do not reach. `f_n` is 2.9/s, not 3.7: it is `f` at rest; with the paper's saturation (its equation A56),
+    1 % lower than the one of Spencer's curve used here, `f` would be 3.5. Gains of the amplitude are read as thousandths of
+    the paper's 1,310 and 850 in cmH2O (Table 6): as printed, no breath would be possible.
+
+    In the closed loop with `GasExchange`, ventilation is 6.7 L/min at rest, 11.0, 19.5 and 29.0 L/min while breathing 3, 5
+    and 6 % carbon dioxide, and grows by 1 L/min for 1 % of saturation at constant carbon dioxide.
 
     No signal of exercise itself is in the paper: in exercise ventilation rises by the carbon dioxide that muscle makes, so
     that its pressure must rise a little, where it hardly does in people.
