@@ -55,7 +55,9 @@ class VentilationControl(Organ):
     the paper's 1,310 and 850 in cmH2O (Table 6): as printed, no breath would be possible.
 
     In the closed loop with `GasExchange`, ventilation is 6.7 L/min at rest, 11.0, 19.5 and 29.0 L/min while breathing 3, 5
-    and 6 % carbon dioxide, and grows by 1 L/min for 1 % of saturation at constant carbon dioxide.
+    and 6 % carbon dioxide, and grows by 1.2 L/min for 1 % of saturation
+    lost at constant carbon dioxide and by 3.5 L/min for 1 mmHg of that at constant oxygen; people differ, but most respond
+    to carbon dioxide less steeply (means of 1.3 to 3.0 in published groups).
 
     No signal of exercise itself is in the paper: in exercise ventilation rises by the carbon dioxide that muscle makes, so
     that its pressure must rise a little, where it hardly does in people.
