@@ -57,17 +57,31 @@ class Baroreflex(Organ):
 
     **Delays.** A pure delay becomes a chain of equal first-order lags with the same mean: four for the 2 s of elastances,
     resistances and heart period, four more up to the 5 s of unstressed volumes, two for the 0.2 s of the vagus. They delay
-    the logarithm rather than the frequency, which for a pure delay is the same, and so leave means right. DELAYS
+    the logarithm rather than the frequency, which for a pure delay is the same, and so leave means right. What it costs: after
+    a step of pressure, heart period and resistances are for an instant up to 12 % of their change away from those with pure
+    delays, unstressed volumes 6 %; in the closed loop that loses a tenth of its blood, pressure differs by 0.04 mmHg and heart
+    rate by 0.05 a minute (root mean square over 45 s, beats smoothed out). A chain damps what is faster: at 0.1 Hz the
+    sympathetic path passes 83 % of what a pure delay passes.
 
     **Off, and beyond.** `gain` scales how far both activities leave their resting means: 1 is the paper, 0 holds every
     effector at rest (denervated), for comparison. `sympathetic` and `vagal` add what other reflexes and centres contribute
     to both activities, in spikes/s, as in Magosso and Ursino 2001. Outputs are the inputs of `PulsatileCirculation`, in
     equal units; the input is its `p_cs`. Whatever the inputs, the heart period stays above `T_min` and resistances positive.
 
-    Values are the paper's as public reimplementations of it give them. Bounds and priors are this library's; a prior
-    describes no measured population. The initial state is that of rest.
+    Values are the paper's as public reimplementations give them; the paper's text was not at hand. Bounds and priors are this
+    library's; a prior describes no measured population. The initial state is that of rest, joined to the heart.
 
-    VERIFIED
+    Verified against the equations as the paper writes them, with the rate of pressure, by SciPy (states within 1e-8 of their
+    range). Joined to `PulsatileCirculation` it rests at 71 beats a minute and at the basal elastances, resistances and
+    unstressed volumes of the paper's other tables, within 0.4 %. With a constant pressure in the carotid sinus arterial
+    pressure is a falling sigmoid of it, from 186 to 47 mmHg, with a gain of up to 3.3; pulsation of 40 mmHg lowers that to 1.2
+    (the paper: lowers it). After the loss of a tenth of the blood mean arterial pressure falls by 10 mmHg and without reflex
+    by 23; of single effectors veins are missed most, then resistances, heart rate, elastances (the paper: veins most).
+
+    Tilted head up by 60 degrees: heart rate +9.6 a minute, systolic pressure -5.6, diastolic +1.4 mmHg, all within two standard
+    deviations of people (Hainsworth and Al-Shamma 1988: +14.7, +1.0, +13.6), mean pressure -0.8 mmHg; cardiac output falls by
+    0.6 L/min, in people by 1.4 (0.7 to 2.1), which is too little. With Heldt's 7 mmHg in splanchnic veins (`P_abdomen`) it
+    falls by 1.3 L/min and heart rate rises by 15, but mean pressure falls by 11 mmHg: the cardiopulmonary reflex is missing.
     """
 
     time: ClassVar[str] = "s"

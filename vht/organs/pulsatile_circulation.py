@@ -96,14 +96,21 @@ class PulsatileCirculation(Organ):
     *Inertances* are states of their own. At `L_sa` or `L_pa` = 0 the flow follows pressures at once, and the state merely
     follows that flow within 10 ms, for nobody.
 
-    **Values** are the paper's, read from memory of its tables and checked against public reimplementations of them; the
-    unstressed volume of the pulmonary periphery is 123 mL (one reimplementation has 223), with which alone the closed loop
-    rests at the paper's basal elastances, resistances and unstressed volumes, to 0.3 %. The default heart period is the one
-    at which that loop rests. Bounds and priors are this library's; a prior describes no measured population.
+    **Values** are the paper's as public reimplementations give them; the paper's text was not at hand. Of the heart, kE,
+    T_sys0 and k_sys had no second source. The unstressed volume of the pulmonary periphery is 123 mL (one reimplementation
+    has 223), with which the loop closed by `Baroreflex` rests at the paper's basal elastances, resistances and unstressed
+    volumes within 0.4 %. The default heart period is the one at which that loop rests. Bounds and priors are this library's;
+    a prior describes no measured population.
 
-    Phase grows by 1 a beat, so `periodic_state` does not apply: half a minute of simulation settles the default.
+    The default twin ejects 76 of 133 mL 71 times a minute, 5.4 L/min, at 131/88 mmHg (mean 100), with 5 mmHg in the right
+    atrium, 8 in the left and 19 in the pulmonary artery (healthy people: 14, up to 20.6). Phase grows by 1 a beat, so
+    `periodic_state` does not apply; half a minute of simulation settles what is changed, a minute and a half with reflex.
 
-    VERIFIED
+    Verified against the paper's equations in his variables (pressures; the splanchnic veins hold what blood is nowhere else),
+    solved by SciPy while all inputs change: every pressure, flow and volume within 1e-8 of its range. Blood is what was there
+    and what came in, to 1e-14. Paced with the reflex at work, output rises by a fifth from 50 to 70 beats a minute and by 2 %
+    from 150 to 170 (the paper: it ceases to rise). Without a reflex 10 mmHg more around the heart take 59 % of its output,
+    4 mmHg less add 15 %. Inertance 0 is the limit of little.
     """
 
     time: ClassVar[str] = "s"
