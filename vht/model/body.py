@@ -66,7 +66,8 @@ def Body(
     lags of its doses, which are the body's inputs and parameters: they are in the body's unit of time there.
 
     Args:
-        organs: by name. Their parameters' values are the body's.
+        organs: by name. Their parameters' values are the body's. Where one is not the organ's own default, its prior moves
+            along: by the same factor if it is log-normal, by the same difference if it is normal.
         wires: by input, the output that drives it, or several that add up in a port of kind "flow". Units must be equal;
             `converted` joins those that differ. What is wired has no value of its own any more.
         name: of the model, in errors and tables.
@@ -204,7 +205,8 @@ def _class(plan: _Plan) -> type[Organ]:
     fields = {}
     for name, variable in _prefixed(known, "parameters"):
         organ, own = name.split(".", 1)
-        variable = dataclasses.replace(variable, default=float(getattr(organs[organ], own)))
+        value = float(getattr(organs[organ], own))
+        variable = dataclasses.replace(variable, default=value, prior=_recentred(variable, value))
         fields[name] = _rescaled(variable, 1.0 / lag_scale[name], plan.time) if name in lag_scale else variable
     states = dict(_prefixed(known, "states"))
     for sink, guess in cut.items():
@@ -293,6 +295,16 @@ def _rescaled(variable: Variable, scale: float, unit: str) -> Variable:
     default = None if variable.default is None else variable.default * scale
     prior = _scaled_prior(variable.prior, scale)
     return dataclasses.replace(variable, unit=unit, default=default, bounds=bounds, prior=prior)
+
+
+def _recentred(variable: Variable, value: float) -> Prior | None:
+    """The prior around another value than the organ's own: a body's people differ from each other, not from the body."""
+    match variable.prior:
+        case Normal() if variable.default is not None:
+            return Normal(variable.prior.mean + value - variable.default, variable.prior.sd)
+        case LogNormal() if variable.default and value / variable.default > 0.0:
+            return LogNormal(variable.prior.median * value / variable.default, variable.prior.sd)
+    return variable.prior
 
 
 def _scaled_prior(prior: Prior | None, scale: float) -> Prior | None:
