@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 
 import vht
+from vht.cohort.load import load_study
+from vht.cohort.study import InvalidStudy
 from vht.covariates import (
     ACTIVITY,
     RISPERIDONE,
@@ -211,6 +213,10 @@ def test_risperidone_and_the_score():
 
 
 def test_malformed_rules():
+    with pytest.raises(ModelError, match="no activity values for the gene `CYP3A4`"):
+        ByScore("CYP3A4", 0.5)
+    with pytest.raises(ModelError, match="spread of `CL` within a genotype is not known"):
+        Genotype("CL", ByScore("CYP2D6", 0.5)).prior("*1/*1", 1.0)
     with pytest.raises(ModelError, match=r"`fraction` must lie between 0 and 1, but got 1.2"):
         ByScore("CYP2D6", 1.2, 0.3)
     with pytest.raises(ModelError, match="`sd` must be positive, but got 0"):
@@ -394,3 +400,120 @@ def test_whole_body_of_people(people):
 def test_rules_are_plain_data():
     rule = Allometry("CL", reference=70.0)
     assert dataclasses.asdict(rule) == {"parameter": "CL", "exponent": 0.75, "reference": 70.0, "size": "weight"}
+
+
+# ------------------------------------------------------------------------------------------------- in a study
+
+STUDY = """
+model = "drug_1"
+[parameters]
+CL = "3 L/h"
+[free.V]
+[observables.c]
+output = "concentration"
+[covariates.CL]
+allometry = 0.75
+genotype = { gene = "CYP2D6", fraction = 0.8 }
+[covariates.V]
+allometry = { exponent = 1.0, reference = "80 kg" }
+[tables]
+measurements = "measurements.csv"
+schedule = "schedule.csv"
+people = "people.csv"
+[simulate]
+until = "6 h"
+points = 3
+"""
+MEASURED = "twin,time [h],observable,value,unit\nAda,1,c,5,mg/L\nAda,4,c,3,mg/L\nBen,1,c,5,mg/L\nBen,4,c,4,mg/L\n"
+WHO = "twin,weight [kg],CYP2D6\nBen,35,*4/*4\nAda,70,*1/*1\n"
+
+
+@pytest.fixture
+def study(tmp_path):
+    def load(text=STUDY, people=WHO, verb="calibrate"):
+        (tmp_path / "measurements.csv").write_text(MEASURED)
+        (tmp_path / "schedule.csv").write_text("time [h],input,amount,unit\n0,iv,100,mg\n")
+        (tmp_path / "people.csv").write_text(people)
+        (tmp_path / "study.toml").write_text(text)
+        return load_study(tmp_path / "study.toml", verb)
+
+    return load
+
+
+def test_a_study_knows_its_people(study):
+    read = study()
+    problem = read.problem
+    np.testing.assert_allclose(problem.columns["CL"], [3.0, 3.0 * 0.5**0.75 * 0.2])
+    # what is free starts there
+    np.testing.assert_allclose(problem.starts[:, 0], 32.0 * np.array([70.0, 35.0]) / 80.0)
+    rules = read.settings(problem.method)["covariates"]
+    assert [(rule["kind"], rule["parameter"]) for rule in rules] == [
+        ("Allometry", "CL"),
+        ("Genotype", "CL"),
+        ("Allometry", "V"),
+    ]
+    assert rules[1]["effect"] == {"kind": "ByScore", "gene": "CYP2D6", "fraction": 0.8, "sd": None}
+    # without measurements the table of people says who there is
+    found = study(verb="simulate").simulate()
+    assert study(verb="simulate").twins.names == ("Ben", "Ada") and bool(found.ok.all())
+    left = np.asarray(found.values["central"])[:, -1]
+    V = 32.0 * np.array([35.0, 70.0]) / 80.0
+    CL = np.array([3.0 * 0.5**0.75 * 0.2, 3.0])
+    np.testing.assert_allclose(left, 100.0 * np.exp(-CL / V * 6.0), rtol=1e-3)
+
+
+def test_every_rule_of_a_study(study):
+    text = STUDY.replace('genotype = { gene = "CYP2D6", fraction = 0.8 }', 'genotype = "risperidone"\nmaturation = {}')
+    text = text.replace(
+        "[covariates.V]", '[covariates.ka]\nrenal = { fraction = 0.5, reference = "6 L/h" }\n[covariates.V]'
+    )
+    people = "twin,weight [kg],CYP2D6,age [year],sex,creatinine [mg/dL]\nAda,70,*1/*1,40,female,1\nBen,35,*4/*4,20,male,0.6\n"
+    twins = study(text, people).tabled
+    mature = maturation(40.0 + 52.18 * np.array([40.0, 20.0]))
+    np.testing.assert_allclose(twins.columns["CL"], 3.0 * np.array([1.0, 0.5**0.75 * 12.9 / 65.4]) * mature)
+    filtration = creatinine_clearance([40.0, 20.0], [70.0, 35.0], [1.0, 0.6], ["female", "male"])
+    np.testing.assert_allclose(twins.columns["ka"], 1.5 * (0.5 + 0.5 * filtration / 100.0))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "message"),
+    [
+        ("[covariates.CL]", "[covariates.Cl]", "covariates.Cl", "no parameter `Cl`"),
+        ("allometry = 0.75", 'allometry = "big"', "covariates.CL.allometry", "section of keys"),
+        ("allometry = 0.75", "alometry = 0.75", "covariates.CL.alometry", "Did you mean `allometry`"),
+        ('"80 kg"', '"80 cm"', "covariates.V.allometry.reference", "cannot be converted"),
+        ('"80 kg"', '"-80 kg"', "covariates.V.allometry.reference", "must be positive"),
+        ("fraction = 0.8", "fraction = 1.8", "covariates.CL.genotype.fraction", "at most 1"),
+        (", fraction = 0.8 }", " }", "covariates.CL.genotype", "either a fit"),
+        ('"CYP2D6", ', '"CYP2D7", ', "covariates.CL.genotype.gene", '"CYP2D6"'),
+        ('people = "people.csv"', "", "tables.people", "nobody has any"),
+        ('"people.csv"', '"peple.csv"', "tables.people", "no file"),
+    ],
+)
+def test_malformed_studies(study, old, new, key, message):
+    assert old in STUDY
+    with pytest.raises(InvalidStudy) as caught:
+        study(STUDY.replace(old, new))
+    problems = dict(caught.value.problems)
+    assert key in problems and message in problems[key], problems
+
+
+def test_people_without_rules_or_drawn_twins(study):
+    with pytest.raises(InvalidStudy, match="nothing follows from it"):
+        study(STUDY[: STUDY.index("[covariates.CL]")] + STUDY[STUDY.index("[tables]") :])
+    with pytest.raises(InvalidStudy, match=r"listed in `tables\.people` as well"):
+        study(STUDY + "twins = 5\n", verb="simulate")
+
+
+@pytest.mark.parametrize(
+    ("people", "message"),
+    [
+        ("twin,weight [kg],CYP2D6\nAda,70,*1/*1\n", r"people\.csv: the twin `Ben` has no row in this table"),
+        (WHO + "Eve,60,*1/*1\n", "the twin `Eve` has no row in the other tables"),
+        ("twin,weight [kg]\nAda,70\nBen,70\n", "genotype for `CL` needs `CYP2D6`"),
+        (WHO.replace("*4/*4", "*4/*444"), r"allele `\*444` of CYP2D6.*Did you mean `\*44`"),
+    ],
+)
+def test_people_who_do_not_fit(study, people, message):
+    with pytest.raises(DataError, match=message):
+        _ = study(people=people).tabled

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from vht.cohort.rules import Rules
 from vht.cohort.schema import Found, FreeTable, NoiseTable, PriorTable, Quantity, StudyFile, read_form
 from vht.cohort.study import NO_SIMULATION, InvalidStudy, Simulation, Study
 from vht.cohort.tables import INITIAL, TableFiles
@@ -86,6 +87,7 @@ class _Reader:
         observables, since = self._observables()
         for name in form.inputs:
             self._name(f"inputs.{name}", "input", name, self.inputs)
+        rules = Rules(self.note, self._number).read(form, self.parameters, self._name)
         files, simulation, solver = self._files(), self._simulation(), self._solver()
         if self.verb == "calibrate":
             if not self.raw.get("free"):
@@ -110,6 +112,7 @@ class _Reader:
             since=since,
             interpolation={name: table.interpolation for name, table in form.inputs.items()},
             initial=initial,
+            rules=rules,
             files=files,
             solver=solver,
             backend=form.solver.backend,
@@ -294,10 +297,11 @@ class _Reader:
             sample = table.twins
             if sample < 1:
                 self.note("simulate.twins", f"There must be at least one twin, but got {sample}.")
-            if self.form.tables.covariates is not None and self.verb == "simulate":
-                self.note(
-                    "simulate.twins", "The twins are drawn here and listed in `tables.covariates` as well: keep one."
-                )
+            for listed in ("covariates", "people"):
+                if getattr(self.form.tables, listed) is not None and self.verb == "simulate":
+                    self.note(
+                        "simulate.twins", f"The twins are drawn here and listed in `tables.{listed}` as well: keep one."
+                    )
         elif table.twins is not None and not isinstance(table.twins, str):
             self.note("simulate.twins", 'Give a number of twins to draw, or a table of twins such as "twins.csv".')
         for name in table.vary or ():

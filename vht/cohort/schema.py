@@ -55,10 +55,21 @@ def _short(found: Any) -> Any:
     return {"kind": found} if isinstance(found, str) else found
 
 
+def _exponent(found: Any) -> Any:
+    """Allometry by its exponent alone."""
+    return {"exponent": float(found)} if isinstance(found, int | float) and not isinstance(found, bool) else found
+
+
+def _fit(found: Any) -> Any:
+    """A genotype by a fit's name alone."""
+    return {"fit": found} if isinstance(found, str) else found
+
+
 AQuantity = Annotated[Quantity, BeforeValidator(_quantity)]
 Bounds = Annotated[list[AQuantity], Field(min_length=2, max_length=2), AfterValidator(_increasing)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -115,6 +126,47 @@ class TablesSection(_Section):
     schedule: str | None = None
     signals: str | None = None
     covariates: str | None = None
+    people: str | None = None
+
+
+class AllometryTable(_Section):
+    """``allometry = 0.75``, or by another measure of size."""
+
+    exponent: Annotated[float, Field(allow_inf_nan=False)]
+    size: Literal["weight", "lean_body_weight", "body_surface_area", "blood_volume"] = "weight"
+    reference: AQuantity | None = None
+
+
+class MaturationTable(_Section):
+    """``maturation = {}``: by default of glomerular filtration."""
+
+    half: AQuantity | None = None
+    hill: Positive | None = None
+
+
+class RenalTable(_Section):
+    """``renal = { fraction = 0.5 }``."""
+
+    fraction: Share
+    reference: AQuantity | None = None
+    formula: Literal["cockcroft_gault", "ckd_epi"] = "cockcroft_gault"
+
+
+class GenotypeTable(_Section):
+    """``genotype = "s_warfarin"``: a drug's published fit; or by the score of an enzyme."""
+
+    fit: Literal["s_warfarin", "risperidone"] | None = None
+    gene: Literal["CYP2C9", "CYP2D6"] | None = None
+    fraction: Share | None = None
+
+
+class CovariateTable(_Section):
+    """``[covariates.NAME]``: how what is known of people sets a parameter."""
+
+    allometry: Annotated[AllometryTable, BeforeValidator(_exponent)] | None = None
+    maturation: MaturationTable | None = None
+    renal: RenalTable | None = None
+    genotype: Annotated[GenotypeTable, BeforeValidator(_fit)] | None = None
 
 
 class SolverSection(_Section):
@@ -159,6 +211,7 @@ class StudyFile(_Section):
     free: dict[str, FreeTable] = {}
     observables: dict[str, ObservableTable] = {}
     inputs: dict[str, InputTable] = {}
+    covariates: dict[str, CovariateTable] = {}
     tables: TablesSection = TablesSection()
     solver: SolverSection = SolverSection()
     calibrate: CalibrateSection = CalibrateSection()
@@ -210,6 +263,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "free": FreeTable,
     "observables": ObservableTable,
     "inputs": InputTable,
+    "covariates": CovariateTable,
     "tables": TablesSection,
     "solver": SolverSection,
     "calibrate": CalibrateSection,
@@ -248,7 +302,11 @@ def _say(detail: Any) -> str:
         "list_type": "a list",
         "too_short": "a longer list",
     }
-    limits = {"greater_than": "greater than {gt:g}", "greater_than_equal": "at least {ge:g}"}
+    limits = {
+        "greater_than": "greater than {gt:g}",
+        "greater_than_equal": "at least {ge:g}",
+        "less_than_equal": "at most {le:g}",
+    }
     if kind in limits:
         return f"The value must be {limits[kind].format(**detail['ctx'])}, but is {_show(given)}."
     if kind in words:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vht.cohort.rules import people_twins
 from vht.cohort.schema import Found
 from vht.cohort.tables import CohortData, TableFiles, read_cohort
 from vht.errors import StudyError
 
 if TYPE_CHECKING:
     from vht.calibrate import Calibration, Free, LevenbergMarquardt, Observable, Problem
+    from vht.covariates import Rule
     from vht.model import Organ, Twins
     from vht.solve import Method, Trajectory, Tsit5
 
@@ -76,6 +78,7 @@ class Study:
         since: time from which measurements of an observable count, where that is not the start.
         interpolation: of measured inputs.
         initial: fixed initial values.
+        rules: by which covariates set parameters.
         files: the tables.
         solver: settings of the solver that the file gives.
         backend: of the solver.
@@ -92,6 +95,7 @@ class Study:
     since: Mapping[str, float]
     interpolation: Mapping[str, str]
     initial: Mapping[str, float]
+    rules: tuple[Rule, ...]
     files: TableFiles
     solver: Mapping[str, Any]
     backend: str
@@ -178,10 +182,15 @@ class Study:
 
     @cached_property
     def tabled(self) -> Twins:
-        """The twins of the tables, with what is known of each."""
+        """The twins of the tables, with what is known of each.
+
+        Raises:
+            DataError: anything wrong with the tables.
+        """
         from vht.model import Twins
 
-        return Twins(self.model, self.data.columns, names=self.data.twins)
+        twins = Twins(self.model, self.data.columns, names=self.data.twins)
+        return twins if self.files.people is None else people_twins(self.model, twins, self.files.people, self.rules)
 
     @cached_property
     def twins(self) -> Twins:
@@ -252,6 +261,7 @@ class Study:
             "observables": plain(self.observables),
             "since": plain(self.since),
             "interpolation": plain(self.interpolation),
+            "covariates": plain(self.rules),
             "tables": {k: v for k, v in plain(self.files).items() if k != "kind" and v is not None},
             "solver": {**plain(method), "backend": self.backend},
             "calibrate": plain(self.estimator),

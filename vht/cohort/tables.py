@@ -10,6 +10,7 @@ here. Whatever is wrong with any of the tables is told at once, with file, row a
 | schedule (doses) | twin, time, input, amount, unit | duration |
 | signals (measured inputs) | twin, time, input, value, unit | |
 | covariates, one row a twin | twin, ``PARAMETER [unit]``, ``initial.STATE [unit]`` | |
+| people, one row a twin | twin, what rules need (see `vht.covariates.People`) | |
 
 A schedule or a table of signals without a column `twin` holds for every twin.
 """
@@ -43,13 +44,15 @@ class TableFiles:
         measurements: what was measured.
         schedule: doses.
         signals: measured inputs.
-        covariates: what is known of each twin.
+        covariates: what is known of each twin's parameters.
+        people: what is known of each twin's weight, age, sex and the like.
     """
 
     measurements: pathlib.Path | None = None
     schedule: pathlib.Path | None = None
     signals: pathlib.Path | None = None
     covariates: pathlib.Path | None = None
+    people: pathlib.Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

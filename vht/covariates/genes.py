@@ -97,27 +97,30 @@ class ByScore:
     Attributes:
         gene: of the enzyme.
         fraction: share of the clearance that the enzyme carries in a person with a score of 2.
-        sd: spread of the logarithm of clearance between people of one genotype.
+        sd: spread of the logarithm of clearance between people of one genotype; None leaves it to the model's own prior.
 
     Raises:
-        ModelError: a fraction outside 0 to 1, or a spread that is not positive.
+        ModelError: an unknown gene, a fraction outside 0 to 1, or a spread that is not positive.
     """
 
     gene: str
     fraction: float
-    sd: float
+    sd: float | None = None
 
     def __post_init__(self) -> None:
+        if self.gene not in ACTIVITY:
+            raise ModelError(f"There are no activity values for the gene `{self.gene}`.{nearest(self.gene, ACTIVITY)}")
         if not 0.0 <= self.fraction <= 1.0:
             raise ModelError(f"`fraction` must lie between 0 and 1, but got {self.fraction}.")
-        _positive("sd", self.sd)
+        if self.sd is not None:
+            _positive("sd", self.sd)
 
     def relative(self, diplotype: str) -> float:
         """Clearance as a share of that of a person with a score of 2."""
         return 1.0 - self.fraction + self.fraction * activity_score(self.gene, diplotype) / 2.0
 
-    def spread(self, diplotype: str) -> float:
-        """Spread of the logarithm of clearance within the genotype."""
+    def spread(self, diplotype: str) -> float | None:
+        """Spread of the logarithm of clearance within the genotype, where it is known."""
         return self.sd
 
 

@@ -155,8 +155,14 @@ class Genotype:
 
         Raises:
             DataError: an unknown allele, or a genotype of which the fit says nothing.
+            ModelError: the effect says nothing of the spread.
         """
-        return LogNormal(typical * self.effect.relative(diplotype), self.effect.spread(diplotype))
+        spread = self.effect.spread(diplotype)
+        if spread is None:
+            raise ModelError(
+                f"The spread of `{self.parameter}` within a genotype is not known: give `ByScore` an `sd`."
+            )
+        return LogNormal(typical * self.effect.relative(diplotype), spread)
 
 
 def scale(base: Organ | type[Organ] | Twins, people: People, rules: Sequence[Rule]) -> Twins:
@@ -202,11 +208,9 @@ def priors(base: Organ | type[Organ], person: People, rules: Sequence[Rule]) -> 
         )
     known, found = parameters(base), {}
     for name, values in scale(base, person, rules).columns.items():
-        spreads = [
-            rule.effect.spread(str(person.columns[rule.effect.gene][0]))
-            for rule in rules
-            if isinstance(rule, Genotype) and rule.parameter == name
-        ]
+        genotypes = [rule.effect for rule in rules if isinstance(rule, Genotype) and rule.parameter == name]
+        spreads = [effect.spread(str(person.columns[effect.gene][0])) for effect in genotypes]
+        spreads = [spread for spread in spreads if spread is not None]
         prior = known[name].prior
         if not spreads and not isinstance(prior, LogNormal):
             raise ModelError(f"The spread of `{name}` is not known: the model has no log-normal prior for it.")
