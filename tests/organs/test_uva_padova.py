@@ -310,6 +310,29 @@ def test_bites_within_half_an_hour_are_one_meal():
     assert size[3] == pytest.approx(60.0 - emptied + 20.0, abs=0.5)
 
 
+def test_gradients_go_through_the_beginning_of_a_meal():
+    times = np.array([0.0, 100.0, 250.0, 400.0])
+    meals = vht.Doses(time=[10.0, 150.0], amount=[60.0, 30.0], duration=[12.0, 0.0])
+    boluses = vht.Doses(time=[10.0, 150.0], amount=[4.0, 2.0])
+    schedule = vht.Schedule(doses={"meal": meals, "insulin": boluses})
+
+    def glucose(columns):
+        found = vht.simulate(
+            UVAPadova2008(), times, twins=columns, schedule=schedule, method=TIGHT, observe=["glucose"]
+        )
+        return found.values["glucose"]
+
+    values = {"kmin": 0.0037927, "b": 0.70391}
+    found = jax.jacfwd(lambda p: glucose(p)[0, 1:])({name: jax.numpy.array([v]) for name, v in values.items()})
+    # a little more and less of each
+    step = 1e-4
+    kmin, b = np.array([1.0 + step, 1.0 - step, 1.0, 1.0]), np.array([1.0, 1.0, 1.0 + step, 1.0 - step])
+    moved = np.asarray(glucose({"kmin": values["kmin"] * kmin, "b": values["b"] * b}))[:, 1:]
+    for i, name in enumerate(values):
+        expected = (moved[2 * i] - moved[2 * i + 1]) / (2.0 * step * values[name])
+        np.testing.assert_allclose(found[name][:, 0], expected, rtol=2e-4)
+
+
 def test_a_bolus_by_the_patients_own_ratio(verified):
     """50 g with the bolus that each patient's listed ratio of carbohydrate to insulin asks for, both at once."""
     ratio = np.array([10.0, 8.0, 9.0, 16.0, 5.0])[:, None]
