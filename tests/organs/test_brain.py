@@ -315,6 +315,20 @@ def test_infusion_raises_the_pressure_by_the_resistance_to_outflow(curves, verif
     assert 11.0 < values["ICP"][31] - values["ICP"][5] < 13.2
 
 
+def test_velocity_follows_its_law_and_stays_sensible_where_perfusion_ceases():
+    model = UrsinoBrain()
+    rest = model.State(**{name: states(UrsinoBrain)[name].default for name in NAMES})
+    for P_a in (20.0, 60.0, 160.0):
+        out = model.outputs(0.0, rest, model.In(P_a, 4.0, 40.0, 0.0))
+        r = 0.15 * (1.0 + np.log((P_a - float(rest.P_ic)) / (100.0 - 9.427)) / 5.0)
+        assert float(out.V_MCA) == pytest.approx(float(out.CBF) / 3.0 / (np.pi * r**2), rel=1e-12)
+    # an arrest of the heart: blood trickles back at 1 mL/s
+    stopped = Signal(time=np.array([0.0, 2.0]), value=np.array([100.0, 0.0]))
+    found = vht.simulate(UrsinoBrain(), np.linspace(0.0, 120.0, 61), schedule=Schedule(signals={"P_a": stopped}))
+    assert bool(found.ok.all())
+    assert (np.abs(np.asarray(found.values["V_MCA"])) < 75.0).all()
+
+
 def test_rapid_injection_shows_the_pressure_volume_index(verified):
     """PVI = dV / log10(P peak / P0): ln 10 / k_E = 20.9 mL, and more by the blood that is pressed out of the skull."""
     doses = {"injection": Doses(time=np.array([1.0]), amount=np.array([4.0]), duration=np.array([1.0]))}

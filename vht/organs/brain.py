@@ -68,14 +68,19 @@ class UrsinoBrain(Organ):
 
     The viscous tension and the junctions between the segments make equations that are linear in the pressures; they are
     solved by hand. Values are the paper's, taken from public transcriptions of it. Here the sinus also holds veins open whose
-    skull is at a lower pressure than it (the transcriptions have :math:`P_v - P_{ic}` always; at rest there is no difference).
-    Bounds and priors are this library's. The initial state is the steady state of the defaults.
+    skull is at a lower pressure than it, as in the authors' later model (Ursino and Giannessi 2010, Ann Biomed Eng 38:955); the
+    transcription of this one has :math:`P_v - P_{ic}` always; at rest there is no difference. The radius of the middle
+    cerebral artery is no less than half of `r_MCAn`, which its law is at a perfusion pressure of 7 mmHg. Bounds and priors are
+    this library's. The initial state is the steady state of the defaults.
 
     At rest flow is 12.54 mL/s (the paper's basal value is 12.5), pressure in the skull 9.4 mmHg, velocity 59 cm/s. From 60 to
     150 mmHg of arterial pressure flow goes from 87 to 117 %. Carbon dioxide at 60 mmHg raises it to 147 % (by Reivich's
     curve of measurements in monkeys to 142 %), but at 30 mmHg lowers it to no more than 91 % (77 %): with `b_CO2` as
-    transcribed, reactivity fades already where flow is 3 % below normal, which at an arterial pressure of 50 mmHg abolishes
-    it, as in animals. For hyperventilation at normal pressure `b_CO2` = 6.5 is nearer to measurements: 75 %.
+    transcribed, reactivity has faded by half already where flow is 3 % below normal, which at an arterial pressure of 50 mmHg
+    abolishes it, as in animals. For hyperventilation at normal pressure `b_CO2` = 6.5 is nearer to measurements: 75 %.
+    The form of :math:`A` is the same in transcriptions of the authors' later model, which has 15 and 0.5 for `k_CO2` and
+    `b_CO2`, and in BioGears, which cites this paper for it and takes 20 and 10 (here: 71 %, and at an arterial pressure of
+    50 mmHg reactivity stays). That this paper has 0.65 is known from one transcription only.
 
     Verified against SciPy's solution of equations written down again with the wall's equilibrium as a linear system, the
     basal values, the static autoregulation of the authors' simpler model (Ursino and Lodi 1997), Reivich's curve, and the
@@ -247,8 +252,8 @@ class UrsinoBrain(Organ):
         y, (M_1, M_2) = self._vessels(x, u), self._tone(x)
         CPP = u.P_a - x.P_ic
         stretch = jnp.log(jnp.maximum(CPP / (self.P_an - self.P_icn), _TINY)) / self.K_MCA
-        # the law is one of a stretched artery; where perfusion ceases it would have none
-        r_MCA = self.r_MCAn * jnp.maximum(1.0 + stretch, 0.1)
+        # the law is one of a stretched artery; where perfusion ceases it would have none, and velocity would be without bound
+        r_MCA = self.r_MCAn * jnp.maximum(1.0 + stretch, 0.5)
         cm3, mL = constant(1.0, "cm^3"), constant(1.0, "mL")
         return self.Out(
             CBF=y.Q,
