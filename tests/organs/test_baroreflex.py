@@ -274,7 +274,7 @@ def test_chains_and_delays_bear_the_same_haemorrhage(cases, verified):
     """The closed loop with the paper's pure delays, written again; beats, which drift apart, are smoothed out."""
     times, values = cases
     model = PulsatileCirculation()
-    x = {name: v.default for name, v in states(PulsatileCirculation).items()}
+    x = {name: v.default or 0.0 for name, v in states(PulsatileCirculation).items()}
     out = model.outputs(0.0, model.State(**x), model.In(**{k: v.default or 0.0 for k, v in inputs(model).items()}))
     names = ("p_sa", "p_sp", "p_ev", "p_ra", "p_pa", "p_pp", "p_pv", "p_la")
     p = {name: float(getattr(out, name)) for name in names}

@@ -90,8 +90,9 @@ class PulsatileCirculation(Organ):
     pressure less the column up to the carotid sinus. Heldt's 7 mmHg in splanchnic veins are off by default (`P_abdomen` 0):
     there a cardiopulmonary reflex makes up for them, which Ursino's model has not. No fluid leaves for the tissue.
     *Hostile inputs*: the heart period is at least `T_min`, peripheral resistances are at least 0.01 mmHg s/mL, systole
-    lasts between 5 and 100 % of the period. Vessels are linear down to negative pressures, as in the paper: after great
-    losses of blood pressures are too low.
+    lasts between 5 and 100 % of the period, and the viscous resistance is at least that of 5 mmHg, without which an empty
+    heart is stiff. Vessels are linear down to negative pressures, as in the paper: after great losses of blood pressures are
+    too low.
 
     *Inertances* are states of their own. At `L_sa` or `L_pa` = 0 the flow follows pressures at once, and the state merely
     follows that flow within 10 ms, for nobody.
@@ -304,8 +305,8 @@ class PulsatileCirculation(Organ):
 
     @staticmethod
     def _outflow(p_max: Scalar, outside: Scalar, artery: Scalar, kR: Scalar) -> Scalar:
-        # an open valve has p_max above the arterial pressure; the least resistance is for arteries that are all but empty
-        return jnp.maximum(p_max + outside - artery, 0.0) / (kR * jnp.maximum(p_max, constant(1.0, "mmHg")))
+        # p_max of an open valve is above the arterial pressure; the least resistance is for a circulation that is all but empty
+        return jnp.maximum(p_max + outside - artery, 0.0) / (kR * jnp.maximum(p_max, constant(5.0, "mmHg")))
 
     def _flow(self, Q: Scalar, drop: Scalar, R: Scalar, L: Scalar) -> Scalar:
         return jnp.where(L > 0.0, Q, drop / R)
