@@ -317,7 +317,8 @@ def test_infusion_raises_the_pressure_by_the_resistance_to_outflow(curves, verif
 
 def test_velocity_follows_its_law_and_stays_sensible_where_perfusion_ceases():
     model = UrsinoBrain()
-    rest = model.State(**{name: states(UrsinoBrain)[name].default for name in NAMES})
+    start = np.array([states(UrsinoBrain)[name].default for name in NAMES])
+    rest = model.State(**dict(zip(NAMES, map(float, start), strict=True)))
     for P_a in (20.0, 60.0, 160.0):
         out = model.outputs(0.0, rest, model.In(P_a, 4.0, 40.0, 0.0))
         r = 0.15 * (1.0 + np.log((P_a - float(rest.P_ic)) / (100.0 - 9.427)) / 5.0)
