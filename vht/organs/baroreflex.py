@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from vht.model import LogNormal, Normal, Organ, Scalar, Vars, constant, param, port, state
 
 _SOURCE = "ursino1998heart"
-_TABLE = "ursino1998heart, table of the carotid baroreflex; the same in albanese2016"
+_TABLE = "ursino1998heart, table of the carotid baroreflex"
 _REST = "time average of the default heart and reflex at rest, joined; this library"
 
 
