@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from vht.model import Body
 from vht.organs.baroreflex import Baroreflex
+from vht.organs.exercise import DynamicExercise
 from vht.organs.gas_exchange import GasExchange
 from vht.organs.lungs import Lungs
 from vht.organs.pulsatile_circulation import PulsatileCirculation
 from vht.organs.ventilation_control import VentilationControl
 
-_REFLEX = ("T", "E_lv", "E_rv", "R_sp", "R_ep", "V_usv", "V_uev")
+_REFLEX = ("T", "E_lv", "E_rv", "R_sp", "V_usv", "V_uev")
 
 CardioRespiratory = type(
     Body(
@@ -19,10 +20,16 @@ CardioRespiratory = type(
             "lungs": Lungs(),
             "gas": GasExchange.breathing(),
             "control": VentilationControl(),
+            "exercise": DynamicExercise(),
         },
         wires={
             "reflex.p": "heart.p_cs",
             **{f"heart.{port}": f"reflex.{port}" for port in _REFLEX},
+            "exercise.R_ep": "reflex.R_ep",
+            "heart.R_ep": "exercise.R_ep",
+            "reflex.sympathetic": "exercise.sympathetic",
+            "reflex.vagal": "exercise.vagal",
+            "gas.metabolism": "exercise.metabolism",
             "heart.P_it": "lungs.P_pl",
             "lungs.breathing_rate": "control.breathing_rate",
             "lungs.amplitude": "control.amplitude",
