@@ -47,6 +47,58 @@ def problems(load):
     return run
 
 
+class TestBodies:
+    """Names in a body have dots: written with quotes, or as TOML writes tables in tables."""
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            """
+            [parameters]
+            gas.shunt = "0.1"
+            lungs.C_A = "0.15 L/cmH2O"
+            [initial]
+            heart.V_lv = "100 mL"
+            [free.gas.Hb]
+            [free.initial.heart.V_ra]
+            start = "90 mL"
+            [observables.oxygen]
+            output = "gas.PaO2"
+            """,
+            """
+            [parameters]
+            "gas.shunt" = "0.1"
+            "lungs.C_A" = "0.15 L/cmH2O"
+            [initial]
+            "heart.V_lv" = "100 mL"
+            [free."gas.Hb"]
+            [free."initial.heart.V_ra"]
+            start = "90 mL"
+            [observables.oxygen]
+            output = "gas.PaO2"
+            """,
+        ],
+    )
+    def test_both_ways(self, load, names, tmp_path):
+        (tmp_path / "measurements.csv").write_text(MEASURED.replace(",c,", ",oxygen,").replace("mg/L", "mmHg"))
+        text = f"""
+        model = "cardio_respiratory"
+        {names}
+        [tables]
+        measurements = "measurements.csv"
+        """
+        study = load(text)
+        assert getattr(study.model, "gas.shunt") == 0.1 and getattr(study.model, "lungs.C_A") == 0.15
+        assert study.initial == {"heart.V_lv": 100.0}
+        assert set(study.free) == {"gas.Hb", "initial.heart.V_ra"}
+
+    def test_a_name_that_is_unknown(self, problems):
+        found = problems(
+            'model = "cardio_respiratory"\n[parameters]\ngas.shnt = "0.1"\n[simulate]\ntwins = 2', "simulate"
+        )
+        assert "no parameter `gas.shnt`. Did you mean `gas.shunt`?" in found["parameters.gas.shnt"]
+
+
 class TestMeaning:
     def test_a_whole_study(self, load):
         study = load(

@@ -231,9 +231,9 @@ def read_form(raw: Mapping[str, Any]) -> tuple[StudyFile | None, Found]:
         What is well formed of it (None if not even the model is), and the problems: dotted key and message.
     """
     rest: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in raw.items()}
-    free = rest.get("free")
-    if isinstance(free, dict) and isinstance(free.get("initial"), dict):  # [free.initial.STATE]
-        free |= {f"initial.{name}": table for name, table in free.pop("initial").items()}
+    for section in ("parameters", "initial", "free", "observables", "inputs", "covariates"):
+        if isinstance(rest.get(section), dict):
+            rest[section] = _flat(rest[section], _SECTIONS.get(section))
     found: Found = []
     for _ in range(2):
         try:
@@ -250,6 +250,19 @@ def read_form(raw: Mapping[str, Any]) -> tuple[StudyFile | None, Found]:
                 else:
                     rest.pop(str(place[0]), None)
     return None, list(dict.fromkeys(found))
+
+
+def _flat(found: Mapping[str, Any], table: type[BaseModel] | None, before: str = "") -> dict[str, Any]:
+    """A section by full names: those of a body have dots, which TOML takes for tables in tables (also ``initial.STATE``)."""
+    out: dict[str, Any] = {}
+    for name, value in found.items():
+        within = isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
+        if table is None:
+            group = isinstance(value, dict)
+        else:
+            group = within and bool(value) and not set(value) <= set(table.model_fields)
+        out |= _flat(value, table, f"{before}{name}.") if group else {f"{before}{name}": value}
+    return out
 
 
 def _key(place: tuple[int | str, ...]) -> str:
