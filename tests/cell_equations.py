@@ -203,11 +203,16 @@ def ohara_rudy(y, p, stimulus, celltype=0):
     thsp = 3 * ths
     hp = p.Ahf * hf + (1 - p.Ahf) * hsp
     tjp = 1.46 * tj
-    INa = p.GNa * (v - ENa) * m**3 * ((1 - phosphorylated) * h * j + phosphorylated * hp * jp)
+
+    def left(current):
+        """What the drug leaves of a current, by its Hill equation."""
+        return 1 / (1 + (p.D / getattr(p, f"{current}_IC50")) ** getattr(p, f"{current}_h"))
+
+    INa = left("INa") * p.GNa * (v - ENa) * m**3 * ((1 - phosphorylated) * h * j + phosphorylated * hp * jp)
     mLss = 1 / (1 + exp(-(v + 42.85) / 5.264))
     hLss = 1 / (1 + exp((v + 87.61) / 7.488))
     hLssp = 1 / (1 + exp((v + 93.81) / 7.488))
-    INaL = p.GNaL * (v - ENa) * mL * ((1 - phosphorylated) * hL + phosphorylated * hLp)
+    INaL = left("INaL") * p.GNaL * (v - ENa) * mL * ((1 - phosphorylated) * hL + phosphorylated * hLp)
 
     ass = 1 / (1 + exp(-(v - 14.34) / 14.82))
     ta = 1.0515 / (1 / (1.2089 * (1 + exp(-(v - 18.4099) / 29.3814))) + 3.5 / (1 + exp((v + 100) / 29.3814)))
@@ -222,7 +227,7 @@ def ohara_rudy(y, p, stimulus, celltype=0):
     dti_recover = 1 - 0.5 / (1 + exp((v + 70) / 20))
     tiFp, tiSp = dti_develop * dti_recover * tiF, dti_develop * dti_recover * tiS
     i, ip = AiF * iF + AiS * iS, AiF * iFp + AiS * iSp
-    Ito = p.Gto * (v - EK) * ((1 - phosphorylated) * a * i + phosphorylated * ap * ip)
+    Ito = left("Ito") * p.Gto * (v - EK) * ((1 - phosphorylated) * a * i + phosphorylated * ap * ip)
 
     dss = 1 / (1 + exp(-(v + 3.94) / 4.23))
     td = 0.6 + 1 / (exp(-0.05 * (v + 6)) + exp(0.09 * (v + 14)))
@@ -244,6 +249,7 @@ def ohara_rudy(y, p, stimulus, celltype=0):
     PhiCaK = v * ffrt * (0.75 * kss * exp(vfrt) - 0.75 * p.ko) / (exp(vfrt) - 1)
 
     def through_L(P, phi):
+        P = left("ICaL") * P
         plain = P * phi * d * (f * (1 - nca) + jca * fca * nca)
         return (1 - phosphorylated) * plain + phosphorylated * 1.1 * P * phi * d * (fp * (1 - nca) + jca * fcap * nca)
 
@@ -264,11 +270,11 @@ def ohara_rudy(y, p, stimulus, celltype=0):
     txs1 = p.txs1_max + 1 / (2.326e-4 * exp((v + 48.28) / 17.8) + 0.001292 * exp(-(v + 210) / 230))
     txs2 = 1 / (0.01 * exp((v - 50) / 20) + 0.0193 * exp(-(v + 66.54) / 31))
     KsCa = 1 + 0.6 / (1 + (3.8e-5 / cai) ** 1.4)
-    IKs = p.GKs * KsCa * xs1 * xs2 * (v - EKs)
+    IKs = left("IKs") * p.GKs * KsCa * xs1 * xs2 * (v - EKs)
     xk1ss = 1 / (1 + exp(-(v + 2.5538 * p.ko + 144.59) / (1.5692 * p.ko + 3.8115)))
     txk1 = 122.2 / (exp(-(v + 127.2) / 20.36) + exp((v + 236.8) / 69.33))
     rk1 = 1 / (1 + exp((v + 105.8 - 2.6 * p.ko) / 9.493))
-    IK1 = p.GK1 * sqrt(p.ko) * rk1 * xk1 * (v - EK)
+    IK1 = left("IK1") * p.GK1 * sqrt(p.ko) * rk1 * xk1 * (v - EK)
 
     def exchanger(share, na, ca):
         hca, hna = exp(p.qca * v * F / (R * T)), exp(p.qna * v * F / (R * T))

@@ -192,7 +192,8 @@ class OHaraRudyParameters(Organ):
 
     D: Scalar = param(0.0, "nmol/L", "free concentration of the drug, as it stays", bounds=(0.0, 1e9), source=_HERG)
     Kmax: Scalar = param(0.0, "1", "drug: largest ratio of binding to unbinding", bounds=(0.0, 1e9), source=_HERG)
-    # without a drug any rate will do but 0, with which what was bound would stay for ever
+    # without a drug any rate will do but 0, with which what was bound would stay for ever; and any voltage at which, in a cell
+    # at rest, what was trapped would leave within a day
     Ku: Scalar = param(0.001, "1/ms", "drug: rate of unbinding", bounds=(0.0, 10.0), source=_HERG)
     n: Scalar = param(1.0, "1", "drug: Hill coefficient", bounds=(0.3, 3.0), source=_HERG)
     halfmax: Scalar = param(
@@ -200,7 +201,7 @@ class OHaraRudyParameters(Organ):
     )
     Kt: Scalar = param(3.5e-5, "1/ms", "drug: rate of leaving and entering the trap", bounds=(0.0, 0.01), source=_HERG)
     Vhalf: Scalar = param(
-        1.0, "mV", "drug: voltage at which half of it is trapped", bounds=(-250.0, 100.0), source=_HERG
+        -80.0, "mV", "drug: voltage at which half of it is trapped", bounds=(-250.0, 100.0), source=_HERG
     )
     INa_IC50: Scalar = _half("fast sodium")
     INa_h: Scalar = _hill("fast sodium")
