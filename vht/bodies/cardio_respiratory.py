@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vht.model import Body
 from vht.organs.baroreflex import Baroreflex
+from vht.organs.cardiopulmonary_reflex import CardiopulmonaryReflex
 from vht.organs.exercise import DynamicExercise
 from vht.organs.gas_exchange import GasExchange
 from vht.organs.lungs import Lungs
@@ -17,6 +18,7 @@ CardioRespiratory = type(
         {
             "heart": PulsatileCirculation(),
             "reflex": Baroreflex(),
+            "cardiopulmonary": CardiopulmonaryReflex(),
             "lungs": Lungs(),
             "gas": GasExchange.breathing(),
             "control": VentilationControl(),
@@ -27,7 +29,8 @@ CardioRespiratory = type(
             **{f"heart.{port}": f"reflex.{port}" for port in _REFLEX},
             "exercise.R_ep": "reflex.R_ep",
             "heart.R_ep": "exercise.R_ep",
-            "reflex.sympathetic": "exercise.sympathetic",
+            "cardiopulmonary.CVP": "heart.CVP",
+            "reflex.sympathetic": ["cardiopulmonary.sympathetic", "exercise.sympathetic"],
             "reflex.vagal": "exercise.vagal",
             "gas.metabolism": "exercise.metabolism",
             "heart.P_it": "lungs.P_pl",

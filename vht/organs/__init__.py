@@ -12,6 +12,7 @@ HOME = {
     "baroreflex": ("vht.organs.baroreflex", "Baroreflex"),
     "bone": ("vht.organs.bone", "LemaireBone"),
     "brain": ("vht.organs.brain", "UrsinoBrain"),
+    "cardiopulmonary_reflex": ("vht.organs.cardiopulmonary_reflex", "CardiopulmonaryReflex"),
     "circulation": ("vht.organs.circulation", "Circulation"),
     "circulatory_control": ("vht.organs.circulatory_control", "CirculatoryControl"),
     "closed_loop_heart": ("vht.organs.closed_loop_heart", "ClosedLoopHeart"),
