@@ -37,22 +37,22 @@ class DynamicExercise(Organ):
         source="whipp1972",
     )
     g_muscle: Scalar = param(
-        0.3,
+        0.38,
         "mL/(s*mmHg)",
         "conductance that muscles add for each metabolic equivalent",
         bounds=(0.0, 1.5),
-        prior=LogNormal(0.3, 0.1),
+        prior=LogNormal(0.38, 0.1),
         source="fitted to the cardiac outputs of astrand1964",
     )
     k_sympathetic: Scalar = param(
-        1.2,
+        2.8,
         "1/s",
         "sympathetic activity that central command adds for each metabolic equivalent",
         bounds=(0.0, 5.0),
         source="fitted to the heart rates of wicks2011",
     )
     k_vagal: Scalar = param(
-        0.62,
+        0.47,
         "1/s",
         "vagal activity that central command takes away for each metabolic equivalent",
         bounds=(0.0, 5.0),
