@@ -13,8 +13,8 @@ from vht.organs.circulation import Circulation
 from vht.organs.mean_circulation import MeanCirculation
 from vht.solve import Doses, Schedule, Signal
 
-DEFAULTS = {name: v.default for name, v in parameters(MeanCirculation).items()}
-PULSATILE = {name: v.default for name, v in parameters(Circulation).items()}
+DEFAULTS = {name: v.default or 0.0 for name, v in parameters(MeanCirculation).items()}
+PULSATILE = {name: v.default or 0.0 for name, v in parameters(Circulation).items()}
 # 0: the default twin, 1 to 64: drawn; then what diseases, drugs and reflexes do
 CONDITIONS = {
     "fast": {"T_HB": 60 / 144},
@@ -134,7 +134,7 @@ def test_parameters_are_those_of_the_pulsatile_model():
 def test_a_transient_agrees_with_the_pulsatile_model():
     """Both begin with the same blood in every part, 300 mL of it moved from the veins to the lungs."""
     period, beats, saves = DEFAULTS["T_HB"], 25, 50
-    start = {name: v.default for name, v in states(Circulation).items()}
+    start = {name: v.default or 0.0 for name, v in states(Circulation).items()}
     start |= {"p_VEN_SYS": start["p_VEN_SYS"] - 5.0, "p_VEN_PUL": start["p_VEN_PUL"] + 300.0 / 16.0}
     times = period * np.arange(beats * saves + 1) / saves
     beating = vht.simulate(

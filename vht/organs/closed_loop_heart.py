@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from vht.model import LogNormal, Organ, Scalar, Vars, param, port, quantity, state
+from vht.model import LogNormal, Organ, Scalar, Vars, event, param, port, quantity, state
 from vht.model.constant import constant
 
 _CASE = "the case closedLoopHeart_singleVessel of svzerod"
+# what the state of a closed valve's flow is, in mL/s; no open valve's is below 0
+_CLOSED = -1.0
 _PI = 3.141592653589793
 # Elastance of both ventricles over one period, in units of its scale: a_k cos(2 pi k t/T) - b_k sin(2 pi k t/T)
 # (svZeroDSolver, ClosedLoopHeartPulmonary.cpp, where it comes from J. Tran's tuning framework)
@@ -50,6 +53,11 @@ def _fixed(value: float, unit: str, meaning: str) -> Any:
     return param(value, unit, meaning, bounds=(value / 10, value * 10), source=_CASE)
 
 
+def _where_open(Q: Scalar, value: Scalar) -> Scalar:
+    """A value while a valve is open, by the state of its flow; else 0."""
+    return jnp.where(Q / constant(1.0, "mL/s") > 0.5 * _CLOSED, value, 0.0)
+
+
 class ClosedLoopHeart(Organ):
     r"""svZeroDSolver's heart and lungs, `ClosedLoopHeartAndPulmonary`, with one vessel and an RCR outlet (12 states).
 
@@ -59,8 +67,8 @@ class ClosedLoopHeart(Organ):
     .. math:: P = A\,E_{max} (V - V_{aso}) + (1 - A)\,K_{xp} (e^{K_{xv} (V - V_{aso})} - 1).
 
     A ventricle is an elastance, :math:`P = E_s\,e(t)\,(V - V_u)`, with a Fourier series e of 24 harmonics. A valve has a
-    resistance and an inertance, :math:`L Q' = P_1 - P_2 - R Q`; it is closed, with no flow, when :math:`Q \le 0` and
-    :math:`P_1 \le P_2`. Behind the left ventricle stand a compliance, a vessel (resistance and inertance) and a resistance, a
+    resistance and an inertance, :math:`L Q' = P_1 - P_2 - R Q`; it closes when Q falls to 0 and opens when :math:`P_1` rises
+    above :math:`P_2`. Behind the left ventricle stand a compliance, a vessel (resistance and inertance), and a resistance, a
     compliance and a resistance, whose blood returns to the right atrium.
 
     The pulmonary arteries are a compliance and a resistance that shape the pressure against which the right ventricle ejects,
@@ -73,8 +81,10 @@ class ClosedLoopHeart(Organ):
     start from empty arteries. The default twin ejects 45 mL a beat, 2.6 L/min at 90/48 mmHg: a test case, no healthy adult.
     Bounds and priors are this library's.
 
-    A closed valve's flow stays 0 up to what a step has overshot, which is forgotten within 20 ms and takes no part in anything;
-    right after a valve closes the derivative of its flow state by a parameter is not yet 0, that of all else is right.
+    Valves open and close by events of the state, so that steps land on them and derivatives pass through them. The state
+    `Q_RA` to `Q_LV` of a closed valve is -1 mL/s, which no open valve's flow can be; flows are the outputs `Q_TV` to `Q_AV`.
+    A valve begins with 0, as svZeroDSolver's does: pressures then open or close it at once. (One that begins with -1 waits
+    until the pressure before it rises above that behind; where that is the higher one already, it waits in vain.)
 
     Verified against svZeroDSolver where its steps are short: over the first beat of the case, with 10,000 steps a beat,
     within 0.02 % of the range of aortic pressure and flow, largest difference; of its case decomposed into other blocks, with
@@ -139,10 +149,10 @@ class ClosedLoopHeart(Organ):
         P_pul: Scalar = state(10.613406, "mmHg", "pressure in the pulmonary arteries")
         P_ao: Scalar = state(49.345555, "mmHg", "pressure at the root of the aorta")
         P_c: Scalar = state(46.424797, "mmHg", "pressure in the arteries")
-        Q_RA: Scalar = state(0.0, "mL/s", "flow through the tricuspid valve")
-        Q_RV: Scalar = state(0.0, "mL/s", "flow through the pulmonary valve")
-        Q_LA: Scalar = state(0.0, "mL/s", "flow through the mitral valve")
-        Q_LV: Scalar = state(0.0, "mL/s", "flow through the aortic valve")
+        Q_RA: Scalar = state(0.0, "mL/s", "flow through the tricuspid valve; -1 mL/s while it is closed")
+        Q_RV: Scalar = state(0.0, "mL/s", "flow through the pulmonary valve; -1 mL/s while it is closed")
+        Q_LA: Scalar = state(0.0, "mL/s", "flow through the mitral valve; -1 mL/s while it is closed")
+        Q_LV: Scalar = state(0.0, "mL/s", "flow through the aortic valve; -1 mL/s while it is closed")
         Q_ao: Scalar = state(21.429170, "mL/s", "flow through the aorta")
 
     class In(Vars):
@@ -162,6 +172,20 @@ class ClosedLoopHeart(Organ):
         Q_AV: Scalar = port("mL/s", "flow through the aortic valve, 0 while it is closed", kind="flow")
         Q_ven: Scalar = port("mL/s", "flow out of the veins into the right atrium", kind="flow")
         V_blood: Scalar = port("mL", "blood in the chambers and stressed volume of the arteries; conserved")
+
+    class Events(Vars):
+        tricuspid_closes: Scalar = event("mL/s", "flow through the open tricuspid valve ends", direction="falling")
+        tricuspid_opens: Scalar = event(
+            "mmHg", "pressure before the tricuspid valve passes that behind", direction="rising"
+        )
+        pulmonary_closes: Scalar = event("mL/s", "flow through the open pulmonary valve ends", direction="falling")
+        pulmonary_opens: Scalar = event(
+            "mmHg", "pressure before the pulmonary valve passes that behind", direction="rising"
+        )
+        mitral_closes: Scalar = event("mL/s", "flow through the open mitral valve ends", direction="falling")
+        mitral_opens: Scalar = event("mmHg", "pressure before the mitral valve passes that behind", direction="rising")
+        aortic_closes: Scalar = event("mL/s", "flow through the open aortic valve ends", direction="falling")
+        aortic_opens: Scalar = event("mmHg", "pressure before the aortic valve passes that behind", direction="rising")
 
     class Conserved(Vars):
         V_blood: Scalar = quantity("mL", "blood in the chambers and stressed volume of the arteries")
@@ -197,19 +221,16 @@ class ClosedLoopHeart(Organ):
         P_RV = stiff * self.Erv_s * (x.V_RV - self.Vrv_u)
         P_LV = stiff * self.Elv_s * (x.V_LV - self.Vlv_u)
 
-        def valve(Q: Scalar, before: Scalar, behind: Scalar) -> Scalar:
-            return jnp.where((Q > 0.0) | (before > behind), Q, 0.0)
-
         return self.Out(
             P_RA=P_RA,
             P_RV=P_RV,
             P_LA=P_LA,
             P_LV=P_LV,
             P_out=x.P_c + self.Rp * x.Q_ao,
-            Q_TV=valve(x.Q_RA, P_RA, P_RV),
-            Q_PV=valve(x.Q_RV, P_RV, x.P_pul),
-            Q_MV=valve(x.Q_LA, P_LA, P_LV),
-            Q_AV=valve(x.Q_LV, P_LV, x.P_ao),
+            Q_TV=_where_open(x.Q_RA, x.Q_RA),
+            Q_PV=_where_open(x.Q_RV, x.Q_RV),
+            Q_MV=_where_open(x.Q_LA, x.Q_LA),
+            Q_AV=_where_open(x.Q_LV, x.Q_LV),
             Q_ven=(x.P_c - P_RA) / (self.Rd * u.resistance_factor),
             V_blood=self.conserved(x).V_blood,
         )
@@ -218,9 +239,7 @@ class ClosedLoopHeart(Organ):
         y = self.outputs(t, x, u)
 
         def valve(Q: Scalar, before: Scalar, behind: Scalar, R: Scalar, L: Scalar) -> Scalar:
-            # a closed valve forgets what a step has overshot below zero
-            forgotten = -Q * constant(50.0, "1/s")
-            return jnp.where((Q > 0.0) | (before > behind), (before - behind - R * Q) / L, forgotten)
+            return _where_open(Q, (before - behind - R * Q) / L)
 
         return self.State(
             V_RA=y.Q_ven + u.inflow - y.Q_TV,
@@ -236,3 +255,24 @@ class ClosedLoopHeart(Organ):
             Q_LV=valve(x.Q_LV, y.P_LV, x.P_ao, self.Rlv_ao, self.Llv_a),
             Q_ao=(x.P_ao - self.Rao * x.Q_ao - y.P_out) / self.Lao,
         )
+
+    def crossings(self, t: Scalar, x: State, u: In) -> Events:
+        y = self.outputs(t, x, u)
+        return self.Events(
+            tricuspid_closes=x.Q_RA,
+            tricuspid_opens=y.P_RA - y.P_RV,
+            pulmonary_closes=x.Q_RV,
+            pulmonary_opens=y.P_RV - x.P_pul,
+            mitral_closes=x.Q_LA,
+            mitral_opens=y.P_LA - y.P_LV,
+            aortic_closes=x.Q_LV,
+            aortic_opens=y.P_LV - x.P_ao,
+        )
+
+    def after(self, event: str, t: Scalar, x: State, u: In) -> State:
+        valve, what = event.split("_")
+        name = {"tricuspid": "Q_RA", "pulmonary": "Q_RV", "mitral": "Q_LA", "aortic": "Q_LV"}[valve]
+        Q = getattr(x, name)
+        # the pressure before an open valve may rise above that behind it once more: then nothing happens
+        opened = _where_open(Q, Q)
+        return dataclasses.replace(x, **{name: constant(_CLOSED, "mL/s") if what == "closes" else opened})
