@@ -137,6 +137,15 @@ def test_faster_breathing_goes_on_where_the_breath_is():
     assert np.abs(np.diff(np.asarray(found.values["P_pl"])[0])).max() < 0.02
 
 
+def test_faster_breaths_are_smaller():
+    """What `VentilationControl` says of its averaged tidal volume, which knows no resistance of the airways."""
+    rate, ends = np.array([12.0, 20.0, 30.0, 40.0]), np.array([0.0, 1e6])
+    rates = Schedule(signals={"breathing_rate": Signal(time=ends, value=np.stack([rate, rate], axis=1))})
+    found = vht.simulate(Lungs(), np.linspace(15.0, 30.0, 1501), start=0.0, schedule=rates, method=STIFF)
+    tidal = np.ptp(np.asarray(found.values["V_lung"]), axis=1)
+    np.testing.assert_allclose(tidal / 5.0, [0.1083, 0.1025, 0.0941, 0.0852], rtol=2e-3)
+
+
 def test_drawn_twins_breathe():
     twins = vht.Twins.sample(Lungs, 64, seed=5)
     found = vht.simulate(Lungs(), np.linspace(0.0, 15.0, 151), twins=twins, method=vht.Rodas5P(rtol=1e-6, atol=1e-8))

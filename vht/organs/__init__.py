@@ -22,6 +22,7 @@ HOME = {
     "effect_compartment": ("vht.organs.drug_effects", "EffectCompartment"),
     "exercise": ("vht.organs.exercise", "DynamicExercise"),
     "gas_exchange": ("vht.organs.gas_exchange", "GasExchange"),
+    "gas_exchange_by_breath": ("vht.organs.gas_exchange", "GasExchangeByBreath"),
     "hovorka": ("vht.organs.hovorka", "Hovorka2004"),
     "indirect_response": ("vht.organs.drug_effects", "IndirectResponse"),
     "kidney": ("vht.organs.kidney", "Kidney"),

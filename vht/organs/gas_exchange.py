@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from vht.model import LogNormal, Organ, Scalar, Vars, constant, param, port, quantity, state
-from vht.model.dissociation import contents, pressures
+from vht.organs.dissociation import contents, pressures
 
 _SOURCE = "albanese2016"
 # a twin at rest: what its inputs are where nothing drives them, and what its initial state belongs to
@@ -44,6 +44,16 @@ def _carbon_dioxide(value: float, where: str) -> Any:
     return state(value, "1", f"carbon dioxide in blood of the {where}, mL (STPD) in one mL")
 
 
+class _Surroundings(Vars):
+    """Inputs that do not depend on how the alveoli are ventilated."""
+
+    blood_flow: Scalar = port("mL/s", "blood flow through the lungs: cardiac output", default=_CARDIAC_OUTPUT)
+    metabolism: Scalar = port("1", "the body's consumption over that at rest", default=1.0)
+    FiO2: Scalar = port("1", "share of oxygen in dry inspired air", default=_AIR_O2)
+    FiCO2: Scalar = port("1", "share of carbon dioxide in dry inspired air", default=_AIR_CO2)
+    P_atm: Scalar = port("mmHg", "barometric pressure", default=_ATMOSPHERE)
+
+
 class GasExchange(Organ):
     r"""Gas exchange in lungs and tissues, and transport by blood, after Albanese et al. 2016 (27 states).
 
@@ -56,21 +66,23 @@ class GasExchange(Organ):
         V_i\, C_{i,O_2}' = Q_i (C_{a,O_2} - C_{i,O_2}) - M_{i,O_2}, \qquad
         V_i\, C_{i,CO_2}' = Q_i (C_{a,CO_2} - C_{i,CO_2}) + M_{i,CO_2}
 
-    **Two ways to ventilate.** By default the alveoli are ventilated steadily, by the input `alveolar_ventilation`
+    **Two ways to ventilate.** Here the alveoli are ventilated steadily, by the input `alveolar_ventilation`
     (breath-averaged; hours cost little): fresh air passes the dead space into the alveoli and leaves from there.
-    ``GasExchange.breathing()`` (parameter `breaths` = 1) takes single breaths instead: the input `air_flow`, from
+    ``GasExchange.breathing()``, a `GasExchangeByBreath`, takes single breaths instead: its input is `air_flow`, from
     `Lungs.air_flow`. Nothing else differs.
 
     **States** are amounts of gas in dead space and alveoli (mL at STPD) and contents of blood and tissues, so that what
     is stored is a sum of states, which every solver keeps to rounding; the closed forms of Spencer's curves are needed
-    only forwards for the exchange, and backwards for outputs. The alveoli's volume follows from `air_flow`.
+    only forwards for the exchange, and backwards for outputs. The alveoli's volume is constant, or follows from `air_flow`.
 
     **What differs from the paper.** Its pure delays between lungs and tissues (18 s) and tissues and lungs (10 s) are here
     chains of three mixing compartments, so that transport quickens as flow rises: the first of the volume that a cardiac
     output of 5.2 L/min makes of its delay, the second of all veins, which in the paper are a compartment a tissue. The
-    capillaries' own store of gas is left out (some 100 mL of blood beside 2.3 L of alveoli), and the dead space has a
-    constant volume. Saturation is content over capacity, without the paper's correction by dissolved oxygen (A56), which with
-    Spencer's curve makes saturation fall as oxygen rises; the paper's is 1 % lower at rest. Capacity follows hemoglobin.
+    capillaries' own store of gas is left out (some 100 mL of blood beside 2.3 L of alveoli), and so is that of the blood in
+    the tissues (0.8 L beside 36 L of tissue; but of the "other tissues", two thirds of their own volume). The dead space has
+    a constant volume. Saturation is content over capacity, without the paper's correction by dissolved oxygen (A56), which
+    with Spencer's curve makes saturation fall as oxygen rises: at rest it is 1 % lower, if 1 mmol of gas is 22.4 mL as here
+    (STPD), and the same to 0.2 % if it is 22.7 mL (at 1 bar), as other implementations have it. Capacity follows hemoglobin.
     Consumption vanishes smoothly as a tissue runs out of oxygen; above 0.05 mL/mL it is the paper's within 1 in 10,000.
 
     **Exercise** is the input `metabolism`, the body's consumption over that at rest (metabolic equivalents); what exceeds 1
@@ -81,7 +93,8 @@ class GasExchange(Organ):
     less hemoglobin the heart is short of oxygen. Tissues hold oxygen as blood does, so muscle (31 L) holds
     several litres, more than people do, and venous oxygen takes half an hour to settle, as in the paper.
 
-    The initial state is the steady state at rest, in closed form, for all parameters.
+    The initial state is the steady state at rest, in closed form, for all parameters that leave each tissue the oxygen it
+    consumes; where a tissue or vein would have less than none, it begins without.
 
     Verified against SciPy on the equations written again in fractions, over two minutes of breaths (1e-5, the digits of the
     paper's constant K), against the alveolar ventilation equation (2e-5, likewise), with both gases balanced to 1e-12, and
@@ -91,13 +104,6 @@ class GasExchange(Organ):
     time: ClassVar[str] = "s"
     citation: ClassVar[str] = _SOURCE
 
-    breaths: Scalar = param(
-        0.0,
-        "1",
-        "1 if air moves by single breaths (`air_flow`), 0 if steadily (`alveolar_ventilation`)",
-        bounds=(0.0, 1.0),
-        source="which of the two inputs ventilates the alveoli",
-    )
     V_D: Scalar = _volume(151.0, "dead space", "Albanese et al. 2016: volume of the airways of its lungs at rest")
     V_A0: Scalar = _volume(
         2263.0, "volume of the alveoli at first", "Albanese et al. 2016: alveoli at the end of a quiet expiration"
@@ -186,14 +192,8 @@ class GasExchange(Organ):
         CO2_v2: Scalar = _carbon_dioxide(0.52, "large veins")
         CO2_v3: Scalar = _carbon_dioxide(0.52, "right heart and pulmonary arteries")
 
-    class In(Vars):
+    class In(_Surroundings):
         alveolar_ventilation: Scalar = port("L/min", "steady ventilation of the alveoli (BTPS)", default=_VENTILATION)
-        air_flow: Scalar = port("mL/s", "flow of air into the alveoli (BTPS), breath by breath", default=0.0)
-        blood_flow: Scalar = port("mL/s", "blood flow through the lungs: cardiac output", default=_CARDIAC_OUTPUT)
-        metabolism: Scalar = port("1", "the body's consumption over that at rest", default=1.0)
-        FiO2: Scalar = port("1", "share of oxygen in dry inspired air", default=_AIR_O2)
-        FiCO2: Scalar = port("1", "share of carbon dioxide in dry inspired air", default=_AIR_CO2)
-        P_atm: Scalar = port("mmHg", "barometric pressure", default=_ATMOSPHERE)
 
     class Out(Vars):
         PaO2: Scalar = port("mmHg", "partial pressure of oxygen in arterial blood")
@@ -228,29 +228,27 @@ class GasExchange(Organ):
         return self.Conserved(V_A=x.V_A)
 
     @classmethod
-    def breathing(cls) -> GasExchange:
+    def breathing(cls) -> GasExchangeByBreath:
         """Ventilated by single breaths, from the input `air_flow`."""
-        return cls(breaths=1.0)
+        return GasExchangeByBreath()
 
     def initial(self) -> State:
         """The steady state while nothing drives the inputs."""
         minute = constant(60.0, "s/min")
-        rest = self.In(
-            alveolar_ventilation=constant(_VENTILATION, "L/min"),
-            air_flow=constant(0.0, "mL/s"),
+        rest = _Surroundings(
             blood_flow=constant(_CARDIAC_OUTPUT, "mL/s"),
             metabolism=1.0,
             FiO2=_AIR_O2,
             FiCO2=_AIR_CO2,
             P_atm=constant(_ATMOSPHERE, "mmHg"),
         )
-        per_min = constant(1000.0, "mL/L")
+        ventilation = constant(_VENTILATION * 1000.0, "mL/min")
         k = constant(_GAS_LAW, "mmHg")
         MO2 = self.MO2_h + self.MO2_b + self.MO2_m + self.MO2_s + self.MO2_e
         MCO2 = self.MCO2_h + self.MCO2_b + self.MCO2_m + self.MCO2_s + self.MCO2_e
         PIO2, PICO2 = self._inspired(rest)
-        PAO2 = PIO2 - k * MO2 / (rest.alveolar_ventilation * per_min)
-        PACO2 = PICO2 + k * MCO2 / (rest.alveolar_ventilation * per_min)
+        PAO2 = PIO2 - k * MO2 / ventilation
+        PACO2 = PICO2 + k * MCO2 / ventilation
         cO2, cCO2 = contents(PAO2, PACO2, self._capacity())
         dO2, dCO2 = MO2 / (rest.blood_flow * minute), MCO2 / (rest.blood_flow * minute)
         passing = self.shunt / (1.0 - self.shunt)
@@ -258,10 +256,10 @@ class GasExchange(Organ):
         flows = self._flows(rest)
 
         def behind(content: Scalar, change: Scalar, flow: Scalar) -> Scalar:
-            return content + change / (flow * minute)
+            return jnp.maximum(content + change / (flow * minute), 0.0)
 
         Qh, Qb, Qm, Qs, Qe = flows
-        vO2, vCO2 = aO2 - dO2, aCO2 + dCO2
+        vO2, vCO2 = jnp.maximum(aO2 - dO2, 0.0), aCO2 + dCO2
         return self.State(
             V_A=self.V_A0,
             nO2_D=self.V_D * PIO2 / k,
@@ -296,29 +294,28 @@ class GasExchange(Organ):
         """Oxygen content of blood that is full of it."""
         return self.Hb * self.binding / constant(100.0, "mL/dL")
 
-    def _inspired(self, u: In) -> tuple[Scalar, Scalar]:
+    def _inspired(self, u: _Surroundings) -> tuple[Scalar, Scalar]:
         """Partial pressures of oxygen and carbon dioxide in inspired air, warm and moist, mmHg."""
         dry = u.P_atm - self.P_ws
         return u.FiO2 * dry, u.FiCO2 * dry
 
-    def _flows(self, u: In) -> tuple[Scalar, Scalar, Scalar, Scalar, Scalar]:
+    def _flows(self, u: _Surroundings) -> tuple[Scalar, Scalar, Scalar, Scalar, Scalar]:
         """Blood flow through heart, brain, muscle, splanchnic organs and the others, mL/s; none flows backwards."""
         muscle = self.q_m * (1.0 + self.opening * jnp.maximum(u.metabolism - 1.0, 0.0))
         part = jnp.maximum(u.blood_flow, 0.0) / (self.q_h + self.q_b + muscle + self.q_s + self.q_e)
         return part * self.q_h, part * self.q_b, part * muscle, part * self.q_s, part * self.q_e
 
-    def _air(self, u: In) -> tuple[Scalar, Scalar, Scalar]:
+    def _air(self, u: Any) -> tuple[Scalar, Scalar, Scalar]:
         """Flow of air into the alveoli, steadily through them, and by breaths out of them, mL/s (BTPS)."""
-        steady = (1.0 - self.breaths) * u.alveolar_ventilation * constant(1000.0 / 60.0, "mL*min/(L*s)")
-        breath = self.breaths * u.air_flow
-        return steady + jnp.maximum(breath, 0.0), steady, jnp.maximum(-breath, 0.0)
+        steady = jnp.maximum(u.alveolar_ventilation, 0.0) * constant(1000.0 / 60.0, "mL*min/(L*s)")
+        return steady, steady, constant(0.0, "mL/s")
 
     def _alveolar(self, x: State) -> tuple[Scalar, Scalar]:
         """Partial pressures of oxygen and carbon dioxide in the alveoli, mmHg."""
         k = constant(_GAS_LAW, "mmHg")
         return k * x.nO2_A / x.V_A, k * x.nCO2_A / x.V_A
 
-    def _lungs(self, x: State, u: In) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    def _lungs(self, x: State, u: _Surroundings) -> tuple[Scalar, Scalar, Scalar, Scalar]:
         """Uptake of oxygen and release of carbon dioxide, mL/s, and contents of the blood that leaves the lungs."""
         PAO2, PACO2 = self._alveolar(x)
         cO2, cCO2 = contents(PAO2, PACO2, self._capacity())
@@ -327,9 +324,9 @@ class GasExchange(Organ):
         aCO2 = cCO2 + self.shunt * (x.CO2_v3 - cCO2)
         return exchanging * (cO2 - x.O2_v3), exchanging * (x.CO2_v3 - cCO2), aO2, aCO2
 
-    def _metabolism(self, x: State, u: In) -> tuple[tuple[Scalar, ...], tuple[Scalar, ...]]:
+    def _metabolism(self, x: State, u: _Surroundings) -> tuple[tuple[Scalar, ...], tuple[Scalar, ...]]:
         """Consumption of oxygen and production of carbon dioxide in the five tissues, mL/s."""
-        rest, more = jnp.minimum(u.metabolism, 1.0), jnp.maximum(u.metabolism - 1.0, 0.0)
+        rest, more = jnp.clip(u.metabolism, 0.0, 1.0), jnp.maximum(u.metabolism - 1.0, 0.0)
         O2 = (self.MO2_h, self.MO2_b, self.MO2_m, self.MO2_s, self.MO2_e)
         CO2 = (self.MCO2_h, self.MCO2_b, self.MCO2_m, self.MCO2_s, self.MCO2_e)
         extra = (0.0, 0.0, more, 0.0, 0.0)
@@ -345,7 +342,7 @@ class GasExchange(Organ):
 
         return rates(O2), rates(CO2)
 
-    def rates(self, t: Scalar, x: State, u: In) -> State:
+    def rates(self, t: Scalar, x: State, u: _Surroundings) -> State:
         k = constant(_GAS_LAW, "mmHg")
         entering, steady, leaving = self._air(u)
         PIO2, PICO2 = self._inspired(u)
@@ -360,7 +357,7 @@ class GasExchange(Organ):
         returned_O2 = Qh * x.O2_h + Qb * x.O2_b + Qm * x.O2_m + Qs * x.O2_s + Qe * x.O2_e
         returned_CO2 = Qh * x.CO2_h + Qb * x.CO2_b + Qm * x.CO2_m + Qs * x.CO2_s + Qe * x.CO2_e
         return self.State(
-            V_A=self.breaths * u.air_flow,
+            V_A=entering - steady - leaving,
             nO2_D=(entering * (PIO2 - PDO2) + leaving * (PAO2 - PDO2)) / k,
             nCO2_D=(entering * (PICO2 - PDCO2) + leaving * (PACO2 - PDCO2)) / k,
             nO2_A=(entering * PDO2 - (steady + leaving) * PAO2) / k - uptake,
@@ -389,7 +386,7 @@ class GasExchange(Organ):
             CO2_v3=ven * (x.CO2_v2 - x.CO2_v3),
         )
 
-    def outputs(self, t: Scalar, x: State, u: In) -> Out:
+    def outputs(self, t: Scalar, x: State, u: _Surroundings) -> Out:
         k, minute = constant(_GAS_LAW, "mmHg"), constant(60.0, "s/min")
         capacity = self._capacity()
         entering, steady, leaving = self._air(u)
@@ -433,6 +430,25 @@ class GasExchange(Organ):
             + (self.VT_s * x.CO2_s + self.VT_e * x.CO2_e)
             + self.V_ven / 3.0 * (x.CO2_v1 + x.CO2_v2 + x.CO2_v3),
         )
+
+
+class GasExchangeByBreath(GasExchange):
+    """Gas exchange ventilated by single breaths: `GasExchange` with the input `air_flow`, from `Lungs.air_flow`.
+
+    Without air flow the alveoli are not ventilated. The alveoli's volume is `V_A0` plus all air that flowed in, and must stay
+    above 0. Where the lungs are not the default ones, `V_A0` and `V_D` are theirs: volumes of alveoli and airways at rest.
+
+    Verified as `GasExchange` is, of which the comparison with the equations in fractions and the balance of both gases are
+    by breaths.
+    """
+
+    class In(_Surroundings):
+        air_flow: Scalar = port(
+            "mL/s", "flow of air into the alveoli (BTPS); negative while breathing out", default=0.0
+        )
+
+    def _air(self, u: Any) -> tuple[Scalar, Scalar, Scalar]:
+        return jnp.maximum(u.air_flow, 0.0), constant(0.0, "mL/s"), jnp.maximum(-u.air_flow, 0.0)
 
 
 def _sum(parts: tuple[Scalar, ...]) -> Scalar:

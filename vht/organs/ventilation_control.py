@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from vht.model import LogNormal, Organ, Scalar, Vars, constant, param, port, state
-from vht.model.dissociation import O2_CAPACITY, contents
+from vht.organs.dissociation import O2_CAPACITY, contents
 
 _SOURCE = "albanese2016"
 _RECEPTOR = "ursino2002"
@@ -50,9 +50,13 @@ class VentilationControl(Organ):
 
     **What differs from the paper.** Delays are chains of three lags; with those of `GasExchange` they move ventilation, after
     a step to 5 % carbon dioxide, by 1.4 % of its rise at most. Rate and amplitude are kept between limits, which the
-    responses below do not reach. `f_n` is 2.9/s, not 3.7: it is `f` at rest; with the paper's saturation (its equation A56),
-    1 % lower than the one of Spencer's curve used here, `f` would be 3.5. Gains of the amplitude are read as thousandths of
-    the paper's 1,310 and 850 in cmH2O (Table 6): as printed, no breath would be possible.
+    responses below do not reach. `f_n` is 2.9/s, not 3.7: it is `f` at rest, so that nothing drives a twin at rest. Where the
+    paper's 3.7 comes from is not known: with its saturation (equation A56) `f` would be 3.5 if 1 mmol of gas is 22.4 mL, as
+    here, and 3.0 if it is 22.7 mL. Gains of the amplitude are read as thousandths of the paper's 1,310 and 850 in cmH2O
+    (Table 6), as other implementations do: as printed, no breath would be possible.
+
+    The averaged tidal volume is that of `Lungs` at rest for each cmH2O. At 20, 30 and 40 breaths a minute those breathe 5, 13
+    and 21 % less with the same amplitude, because their airways resist.
 
     In the closed loop with `GasExchange`, ventilation is 6.7 L/min at rest, 11.0, 19.5 and 29.0 L/min while breathing 3, 5
     and 6 % carbon dioxide, and grows by 1.2 L/min for 1 % of saturation
@@ -93,7 +97,7 @@ class VentilationControl(Organ):
         "1/s",
         "firing of the peripheral chemoreceptors at rest",
         bounds=(0.0, 10.0),
-        source="their firing at 97 and 40 mmHg; Albanese et al. 2016, Table 6, has 3.7 at its own saturation",
+        source="their firing at 97 and 40 mmHg; Albanese et al. 2016, Table 6, has 3.7",
     )
     X_0: Scalar = _gain(10.18, "1", "oxygen's effect on them at full saturation", _RECEPTOR)
     X_1: Scalar = _gain(600.0, "1", "oxygen's effect on them per loss of saturation", _RECEPTOR)

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from vht.model.constant import constant
-from vht.model.variables import Scalar
+from vht.model import Scalar, constant
 
 # Spencer et al. 1979 as used by Albanese et al. 2016 (Table 4); K in mmHg, alpha and beta in 1/mmHg
 _H1, _K1, _ALPHA1, _BETA1 = 0.3836, 14.99, 0.03198, 0.008275
