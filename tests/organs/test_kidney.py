@@ -479,6 +479,27 @@ def test_extremes_have_finite_rates_and_derivatives():
         assert all(bool(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(jax.jvp(rates, at, ones)))
 
 
+def test_without_filtration_there_is_no_urine():
+    model = Kidney()
+    rest = {name: variable.default or 0.0 for name, variable in inputs(Kidney).items()}
+    for P_gh, drug in ((40.0, 0.0), (40.0, 0.9), (46.01, 0.0)):
+        y = model.outputs(0.0, model.State(P_gh=P_gh), model.In(**rest | {"MAP": 60.0, "ace_inhibition": drug}))
+        assert float(y.GFR) == pytest.approx(0.00781 * max(P_gh - 46.0, 0.0), abs=1e-15)
+        assert float(y.urine_flow) == float(y.GFR) and float(y.sodium_excretion) == 0.0
+    y = model.outputs(0.0, model.State(P_gh=47.0), model.In(**rest | {"MAP": 60.0}))
+    assert float(y.urine_flow) == 0.0003 < float(y.GFR)
+
+
+def test_water_is_lost_when_pressure_falls_at_once():
+    """What the papers' formula does to urine outside of what it is for: the docstring says so."""
+    model = Kidney()
+    rest = {name: variable.default or 0.0 for name, variable in inputs(Kidney).items()}
+    for pressure, P_gh, urine in ((103.54671800596664, 62.958, 0.881e-3), (94.0, 59.73494, 9.159e-3)):
+        u, x = model.In(**rest | {"MAP": pressure}), model.State(P_gh=P_gh)
+        assert abs(float(model.rates(0.0, x, u).P_gh)) < 0.01
+        assert float(model.outputs(0.0, x, u).urine_flow) == pytest.approx(urine, rel=2e-3)
+
+
 def test_low_water_intake_is_half_the_thirst():
     """Leete et al. 2022: under low intake thirst saturates at less than half."""
     rest = {name: variable.default or 0.0 for name, variable in inputs(Kidney).items()}

@@ -1,15 +1,43 @@
-"""Circulation, kidneys and drugs that act on them: blood pressure over days to months."""
+"""Circulation and kidneys: blood pressure over days to months."""
 
 from __future__ import annotations
 
-from vht.model import Body
+from vht.bodies.treatments import (
+    AceInhibition,
+    Furosemide,
+    FurosemideEffect,
+    FurosemideMaculaDensa,
+    Ibuprofen,
+    IbuprofenEffect,
+    Lisinopril,
+)
+from vht.model import Body, constant
 from vht.organs.circulatory_control import CirculatoryControl
 from vht.organs.kidney import Kidney
 from vht.organs.mean_circulation import MeanCirculation
 
+
+class _Circulation(MeanCirculation):
+    """`MeanCirculation` that begins at the rest of the default twin below."""
+
+    def initial(self) -> MeanCirculation.State:
+        arteries = constant(103.546718006, "mmHg") * self.C_AR_SYS
+        lung_arteries = constant(14.4366965197, "mmHg") * self.C_AR_PUL
+        lung_veins = constant(11.2866965154, "mmHg") * self.C_VEN_PUL
+        left, right = constant(170.013331474, "mL"), constant(140.278847962, "mL")
+        return self.State(
+            V_AR_SYS=arteries,
+            V_VEN_SYS=self.V_blood - arteries - lung_arteries - lung_veins - left - right,
+            V_AR_PUL=lung_arteries,
+            V_VEN_PUL=lung_veins,
+            V_LH=left,
+            V_RH=right,
+        )
+
+
 # At rest the circulation has the pressure that the kidney keeps: resistance and unstressed volume are solved for that, at
 # 5.4 L/min. The pulmonary resistances are a healthy person's, 1.2 Wood units (the paper's together are 5.4).
-_CIRCULATION = MeanCirculation(R_AR_SYS=0.83661441, V0_VEN_SYS=2545.41241, R_AR_PUL=0.035, R_VEN_PUL=0.035)
+_CIRCULATION = _Circulation(R_AR_SYS=0.83661441, V0_VEN_SYS=2545.41241, R_AR_PUL=0.035, R_VEN_PUL=0.035)
 
 CardioRenal = type(
     Body(
@@ -17,6 +45,13 @@ CardioRenal = type(
             "circulation": _CIRCULATION,
             "kidney": Kidney(),
             "control": CirculatoryControl(CO_rest=5.4, V_rest=5.0, p_RA_rest=4.851420683452557),
+            "ace_inhibitor": Lisinopril(),
+            "ace_effect": AceInhibition(),
+            "diuretic": Furosemide(),
+            "diuretic_effect": FurosemideEffect(),
+            "macula_densa_effect": FurosemideMaculaDensa(),
+            "nsaid": Ibuprofen(),
+            "nsaid_effect": IbuprofenEffect(),
         },
         wires={
             "control.MAP": "circulation.MAP",
@@ -33,7 +68,16 @@ CardioRenal = type(
             "kidney.autonomic": "control.autonomic",
             "kidney.water_in": "control.water",
             "kidney.sodium_in": "control.sodium",
+            "ace_effect.concentration": "ace_inhibitor.concentration",
+            "kidney.ace_inhibition": "ace_effect.inhibition",
+            "diuretic_effect.concentration": "diuretic.concentration",
+            "kidney.furosemide": "diuretic_effect.effect",
+            "macula_densa_effect.concentration": "diuretic.concentration",
+            "kidney.furosemide_macula_densa": "macula_densa_effect.effect",
+            "nsaid_effect.concentration": "nsaid.concentration",
+            "kidney.nsaid": "nsaid_effect.effect",
         },
+        time="min",
         name="CardioRenal",
         meaning="Circulation averaged over the beat, kidneys with their hormones and what joins them, over days to months.",
     )

@@ -56,14 +56,20 @@ class Kidney(Organ):
     `furosemide` 0.15, 0.30 of reabsorption before the macula densa with `furosemide_macula_densa` 0.4, 0.5 of the sodium
     sensed there; `nsaid` 1, 2, which flattens tubuloglomerular feedback (away, at 2) and macula densa control of renin.
     Between its doses `nsaid` interpolates. `at1r_block` is the receptor blocker of Ahmed and Layton's model of rats (2020),
-    which shares its code with that of humans. Under an ACE inhibitor normotensive twins, and under furosemide alone some
-    hypertensive ones, swing over hours to days, with plasma sodium beyond 150 mmol/L: so do the authors' own solutions.
+    which shares its code with that of humans.
+
+    Sudden changes of pressure are not what the papers' formula of water is for: reabsorption of water falls with that of
+    sodium, faster than filtration does. From 103.5 to 94 mmHg at once, urine flow rises from 0.9 to 9 mL/min, while sodium
+    excretion falls to 0; below 80 mmHg urine flow is least. Under an ACE inhibitor normotensive twins, and under furosemide
+    alone some hypertensive ones, swing over hours to days, with plasma sodium beyond 150 mmol/L: so do the authors' own
+    solutions.
 
     Equations and numbers are those with which the papers' figures of normotensive men (MAP 103.5 mmHg, GFR 0.132 L/min) and
     women (102.3, 0.130) arise: of the companion code of Leete et al. 2022, state of December 2019. Differences: below a
-    glomerular pressure of ``P_B + P_go`` filtration stops, where the papers' formula turns negative; relative AT1 binding and
-    vasopressin are kept above 0.02 and 0.01 mU/L, where the papers' formulas break down; the range of sodium appetite is
-    proportional to sodium intake. Plasma potassium cancels in the human equation of aldosterone, and so is left out.
+    glomerular pressure of ``P_B + P_go`` filtration stops, where the papers' formula turns negative, and the least urine flow
+    is no more than what is filtered; relative AT1 binding, nerve activity and vasopressin are kept above 0.02, 0.05 and
+    0.01 mU/L, where the papers' formulas break down; the range of sodium appetite is proportional to sodium intake. Plasma
+    potassium cancels in the human equation of aldosterone, and so is left out.
 
     Verified with `LongTermPressure` against the authors' solutions (steady states of ten kinds of patients, 3e-6; pressure in
     two days of one to three drugs, 4e-4, which is what their solver's tolerance lets expect) and SciPy (2e-6).
@@ -311,7 +317,8 @@ class Kidney(Organ):
             self.A_twreab - constant(0.001, "L/min") / mu_adh + (0.8 + 0.08 * jnp.tanh(8.5 * (mu_Na - 1.0))) * Phi_gfilt
         )
         treated = u.ace_inhibition + u.at1r_block + u.furosemide + u.furosemide_macula_densa + u.nsaid
-        Phi_u = jnp.maximum(jnp.where(treated > 0.0, self.u_least_treated, self.u_least), Phi_gfilt - Phi_twreab)
+        u_least = jnp.where(treated > 0.0, self.u_least_treated, self.u_least)
+        Phi_u = jnp.maximum(jnp.minimum(u_least, Phi_gfilt), Phi_gfilt - Phi_twreab)
         thirst = jnp.maximum(C_adh, 0.01) ** 1.607
         Phi_win = jnp.maximum(
             self.win_scale * thirst / (self.win_bend * thirst + 18.22) - constant(0.002, "L/min"), 0.0
