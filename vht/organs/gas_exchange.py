@@ -89,9 +89,9 @@ class GasExchange(Organ):
     is muscle's, whose vessels open as it grows. Cardiac output is an input and has to rise too.
 
     **Limits.** Spencer's curve has no oxygen dissolved beyond saturation: with its shunt, a twin on pure oxygen has an
-    arterial pressure near 210 mmHg where people have some 600. Blood flow follows no tissue's need but muscle's: with a third
-    less hemoglobin the heart is short of oxygen. Tissues hold oxygen as blood does, so muscle (31 L) holds
-    several litres, more than people do, and venous oxygen takes half an hour to settle, as in the paper.
+    arterial pressure near 210 mmHg where people have some 600. Blood flow follows no tissue's need but muscle's: with
+    8 g/dL of hemoglobin the heart consumes 4 % less oxygen than it needs. Tissues hold oxygen as blood does, so muscle
+    (31 L) holds several litres, more than people do, and venous oxygen takes half an hour to settle, as in the paper.
 
     The initial state is the steady state at rest, in closed form, for all parameters that leave each tissue the oxygen it
     consumes; where a tissue or vein would have less than none, it begins without.
