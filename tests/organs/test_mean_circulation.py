@@ -215,7 +215,9 @@ def test_a_side_of_the_heart_agrees_with_its_equations():
             T, model._contraction(), blood, (Ea, dEa), (Ev, dEv), (p_artery, p_behind, R, C), (p_veins, R_veins)
         )
         assert SV > 5.0
-        np.testing.assert_allclose([found.stroke, found.filled, found.p_es], [SV, V_ed, p_es], rtol=1e-9)
+        np.testing.assert_allclose(
+            np.array([found.stroke, found.filled, found.p_es], dtype=float), [SV, V_ed, p_es], rtol=1e-9
+        )
         # six instants stand for the average
         assert float(found.p_atrium) == pytest.approx(p_veins - R_veins * inflow, rel=0.01)
         assert float(found.inflow) == pytest.approx(inflow, rel=0.01)
