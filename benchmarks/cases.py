@@ -291,6 +291,60 @@ class Hostile:
     most_ms: float = 100.0
 
 
+@dataclass(frozen=True)
+class Cipa:
+    """qNet under the CiPA initiative's training drugs.
+
+    Attributes:
+        beats: under a drug.
+        counts: of beats after which qNet is looked at too.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+    """
+
+    beats: int = 1000
+    counts: tuple[int, ...] = (50, 100, 200, 400)
+    rtol: float = 1e-6
+    atol: float = 1e-9
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """Whole bodies at rest, and the speed of every model of the library; see bodies_models.py.
+
+    Attributes:
+        twins: of each body, drawn from its priors.
+        bodies: which of them; all if there are none.
+        models: which models' speed is measured; all of the library if there are none.
+        share: of the time simulated.
+        seed: of the cohorts.
+        rtol: relative tolerance of the measurement of speed.
+        atol: absolute tolerance of the same.
+        saves: equally spaced, of the same.
+        lanes: twins in lanes.
+        repeats: of lanes, of which the median counts.
+        diffrax: twins of diffrax.
+        ida: twins of IDA.
+        peer_repeats: of diffrax.
+        reference: twins with a reference.
+    """
+
+    twins: int = 1000
+    bodies: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    share: float = 1.0
+    seed: int = 0
+    rtol: float = 1e-5
+    atol: float = 1e-8
+    saves: int = 11
+    lanes: int = 512
+    repeats: int = 3
+    diffrax: int = 64
+    ida: int = 4
+    peer_repeats: int = 1
+    reference: int = 16
+
+
 Case = (
     Circulation
     | Jacobian
@@ -302,6 +356,7 @@ Case = (
     | Periodic
     | Gradients
     | Hostile
+    | Cipa
 )
 Name = Literal[
     "circulation",
@@ -314,6 +369,7 @@ Name = Literal[
     "periodic",
     "gradients",
     "hostile",
+    "cipa",
 ]
 
 FULL: dict[Name, Case] = {
@@ -327,6 +383,7 @@ FULL: dict[Name, Case] = {
     "periodic": Periodic(),
     "gradients": Gradients(),
     "hostile": Hostile(),
+    "cipa": Cipa(),
 }
 QUICK: dict[Name, Case] = {
     "circulation": Circulation(
@@ -370,5 +427,17 @@ QUICK: dict[Name, Case] = {
     ),
     "hostile": Hostile(
         draws=1000, fixed_points=0, slice=128, models=("hysteresis", "junction"), methods=("Tsit5", "Rodas5P")
+    ),
+    "cipa": Cipa(beats=20, counts=(10,)),
+    "bodies": Bodies(
+        twins=16,
+        bodies=("blood_pressure",),
+        models=("blood_pressure", "minimal_glucose"),
+        share=0.1,
+        lanes=32,
+        repeats=1,
+        diffrax=4,
+        ida=1,
+        reference=4,
     ),
 }

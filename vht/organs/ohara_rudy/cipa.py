@@ -14,7 +14,7 @@ integral of `INet` over a beat, and a drug's *torsade metric score* its mean ove
         initial=CONTROL,
         schedule=vht.Schedule(doses={"stimulus": stimulus}),
         observe=["INet"],
-        method=vht.Rodas5P(rtol=1e-5),
+        method=vht.Rodas5P(rtol=1e-5, max_steps=1_000_000),
     )
     score = qnet(found.values["INet"]).reshape(2, 4).mean(axis=1)
     [risk(one) for one in score]  # ["high", "low"]
@@ -177,4 +177,4 @@ def qnet(INet: Float[np.ndarray, "*cells nodes"]) -> Float[np.ndarray, "*cells"]
         INet: at `NODES`, uA/uF.
     """
     # uA ms = nC
-    return np.asarray(INet) @ WEIGHTS / 1000.0
+    return np.asarray(np.asarray(INet) @ WEIGHTS / 1000.0)
