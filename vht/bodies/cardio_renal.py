@@ -17,7 +17,7 @@ from vht.organs.kidney import Kidney
 from vht.organs.mean_circulation import MeanCirculation
 
 
-class _Circulation(MeanCirculation):
+class RestingCirculation(MeanCirculation):
     """`MeanCirculation` that begins at the rest of the default twin below."""
 
     def initial(self) -> MeanCirculation.State:
@@ -37,7 +37,7 @@ class _Circulation(MeanCirculation):
 
 # At rest the circulation has the pressure that the kidney keeps: resistance and unstressed volume are solved for that, at
 # 5.4 L/min. The pulmonary resistances are a healthy person's, 1.2 Wood units (the paper's together are 5.4).
-_CIRCULATION = _Circulation(R_AR_SYS=0.83661441, V0_VEN_SYS=2545.41241, R_AR_PUL=0.035, R_VEN_PUL=0.035)
+_CIRCULATION = RestingCirculation(R_AR_SYS=0.83661441, V0_VEN_SYS=2545.41241, R_AR_PUL=0.035, R_VEN_PUL=0.035)
 
 CardioRenal = type(
     Body(
