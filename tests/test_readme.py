@@ -20,7 +20,7 @@ def test_python(tmp_path, monkeypatch):
     # what a user's program is: one module, all blocks one after another
     scope = {"__name__": "readme"}
     found = blocks("python")
-    assert len(found) == 8
+    assert len(found) == 9
     for block in found:
         exec(compile(block, str(README), "exec"), scope)
     assert scope["fitted"].ok.all()

@@ -5,7 +5,7 @@ import json
 import pytest
 from verified import FOLDER, Verified
 
-from vht.organs import catalogue
+from vht.library import catalogue
 
 
 def test_a_record_is_what_was_measured(tmp_path):
