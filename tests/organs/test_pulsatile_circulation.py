@@ -177,6 +177,13 @@ def test_the_default_is_at_rest():
         assert name == "xi" or np.ptp(values) < 2e-4 * max(1.0, abs(values[0])), name
 
 
+def test_no_compartment_begins_with_less_than_no_blood():
+    """Within the bounds of the blood volume."""
+    for total in parameters(PulsatileCirculation)["V_total"].bounds or ():
+        start = vars(PulsatileCirculation(V_total=total).initial())
+        assert all(v >= 0.0 for name, v in start.items() if name.startswith("V_")), total
+
+
 def test_inertance_can_be_switched_off(rest):
     """Zero is the limit of little, and means hardly change."""
     without, little, paper = (rest[case] for case in ("no inertance", "little inertance", "rest"))

@@ -86,20 +86,22 @@ class PulsatileCirculation(Organ):
     the paper's values hold; the paper has no thoracic veins, and none are added, so veins do not collapse at the thorax.
     *Head-up tilt* after Heldt et al. 2002: transmural pressure rises by `P_leg` times the sine of the angle in a venous
     compliance `C_leg` that saturates at `V_leg`; the pooled volume works as an unstressed volume of the extrasplanchnic
-    veins (which a hydrostatic column in a compliance is), reached with time constant `tau_pool`. `p_cs` is the arterial
-    pressure less the column up to the carotid sinus. Heldt's 7 mmHg in splanchnic veins are off by default (`P_abdomen` 0):
-    there a cardiopulmonary reflex makes up for them, which Ursino's model has not. No fluid leaves for the tissue.
+    veins (which a hydrostatic column in a compliance is), reached with time constant `tau_pool`. It is counted from no
+    pressure, which at 60 degrees is some 50 mL more than from the 5 mmHg of that vein. `p_cs` is the arterial pressure less the
+    column up to the carotid sinus. Heldt's 7 mmHg in splanchnic veins are off by default (`P_abdomen` 0): there a
+    cardiopulmonary reflex makes up for them, which Ursino's model has not. No fluid leaves for the tissue.
     *Hostile inputs*: the heart period is at least `T_min`, peripheral resistances are at least 0.01 mmHg s/mL, systole
     lasts between 5 and 100 % of the period, and the viscous resistance is at least that of 5 mmHg, without which an empty
     heart is stiff. Vessels are linear down to negative pressures, as in the paper: after great losses of blood pressures are
     too low.
 
-    *Inertances* are states of their own. At `L_sa` or `L_pa` = 0 the flow follows pressures at once, and the state merely
-    follows that flow within 10 ms, for nobody.
+    *Inertances* have states of their own, `Q_sa` and `Q_pa`. At `L_sa` or `L_pa` = 0 the flow follows pressures at once; the
+    state then lags it by 10 ms, and nothing reads it.
 
-    **Values** are the paper's as public reimplementations give them; the paper's text was not at hand. Of the heart, kE,
-    T_sys0 and k_sys had no second source. The unstressed volume of the pulmonary periphery is 123 mL (one reimplementation
-    has 223), with which the loop closed by `Baroreflex` rests at the paper's basal elastances, resistances and unstressed
+    **Values** are the paper's as public reimplementations give them; the paper's text was not at hand. Each stands in two
+    or more of them, and the equations agree with one that follows the paper's by their numbers. Where they differ, most decide:
+    123 mL in the pulmonary periphery (one has 223), kR of the right ventricle 1.4e-3 (one has 1.4e-4), R_sp 3.307 (one has
+    1.307). With these the loop closed by `Baroreflex` rests at the paper's basal elastances, resistances and unstressed
     volumes within 0.4 %. The default heart period is the one at which that loop rests. Bounds and priors are this library's;
     a prior describes no measured population.
 
@@ -143,7 +145,8 @@ class PulsatileCirculation(Organ):
         5300.0,
         "mL",
         "blood at time 0; what the other compartments do not hold then is in the splanchnic veins",
-        bounds=(3500.0, 8000.0),
+        # with less, the splanchnic veins would begin with less than none
+        bounds=(4000.0, 8000.0),
         prior=LogNormal(5300.0, 0.03),
         source=_VESSELS,
     )
