@@ -22,8 +22,8 @@ class DynamicExercise(Organ):
 
     The three gains are fitted in the body `cardio_respiratory`, so that cardiac output rises by about 6 L for each litre of
     oxygen (Åstrand et al. 1964, whose regression was not at hand; the figure is from memory) and heart rate as Wicks et al.
-    2011 find, :math:`HR/HR_{rest} = (m + 5)/6`. There, from two to five metabolic equivalents, output rises by 5.7 to 6.0 L for a
-    litre consumed and arterial pressure by 5 to 6 mmHg; heart rate is 1.14 times that at rest at two, 1.53 at four. At five it
+    2011 find, :math:`HR/HR_{rest} = (m + 5)/6`. There, from two to five metabolic equivalents, output rises by 5.7 to 6.0 L for
+    a litre consumed, arterial pressure by 5 to 6 mmHg; heart rate is 1.14 times that at rest at two, 1.53 at four. At five it
     is 7 % too high and at eight 31 %, since nerves act on the period of the heart, not on its rate.
 
     The muscle pump, blood taken from other organs and fatigue are left out. Uptake of oxygen in the lungs lags consumption by
