@@ -32,7 +32,8 @@ class Noble1962(Organ):
     With the default leak the fibre beats by itself; a larger one silences it. Potentials are inside minus outside, as in the
     model's CellML encoding, whose initial values these are. Rates at voltages beyond 250 mV from zero are those at 250 mV.
 
-    Verified against CVODE on the equations written again (tests/test_heart_cells.py).
+    Verified against CVODE on the equations written again (2e-4 mV, 2e-4 ms of APD90; tests/test_heart_cells.py). It counts no
+    ions, so there is nothing to conserve.
     """
 
     time: ClassVar[str] = "ms"

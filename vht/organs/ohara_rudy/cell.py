@@ -71,7 +71,9 @@ class OHaraRudyCiPA(OHaraRudyParameters):
     1e-7 nmol/L what a drug does is proportional to its concentration, whatever its Hill coefficient: else the derivative at 0
     would be infinite. Priors are a spread of 20 % around the paper's values and no measurement.
 
-    Verified against CVODE on the equations written again, and rate by rate at random states (tests/test_heart_cells.py).
+    Verified against CVODE on the equations written again (3e-6 mV, 1e-5 ms of APD90), rate by rate at random states
+    (tests/test_heart_cells.py), and by qNet under twelve drugs against the authors' program (tests/organs/test_cipa.py).
+    Solve it with `Rodas5P`. `steady_state` wants an initial state that has rested for some 10 s.
     """
 
     time: ClassVar[str] = "ms"
