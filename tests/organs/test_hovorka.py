@@ -230,6 +230,32 @@ def test_drawn_twins_are_at_rest_and_survive_a_meal():
     np.testing.assert_allclose(glucose[some, 0], twins.columns["G_b"][some], rtol=1e-12)
 
 
+# Hovorka et al. 2002: the six men one after another
+SIX = {
+    "k12": [0.0343, 0.0871, 0.0863, 0.0968, 0.0390, 0.0458],
+    "ka1": [0.0031, 0.0157, 0.0029, 0.0088, 0.0007, 0.0017],
+    "ka2": [0.0752, 0.0231, 0.0495, 0.0302, 0.1631, 0.0689],
+    "ka3": [0.0472, 0.0143, 0.0691, 0.0118, 0.0114, 0.0285],
+    "S_IT": [29.4e-4, 18.7e-4, 81.2e-4, 86.1e-4, 72.4e-4, 19.1e-4],
+    "S_ID": [0.9e-4, 6.1e-4, 20.1e-4, 4.7e-4, 15.3e-4, 2.2e-4],
+    "S_IE": [401e-4, 379e-4, 578e-4, 720e-4, 961e-4, 82e-4],
+    "F01": [0.0121, 0.0075, 0.0103, 0.0119, 0.0071, 0.0092],
+    "EGP0": [0.0148, 0.0143, 0.0156, 0.0213, 0.0200, 0.0105],
+}
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_priors_are_those_of_the_six_subjects(name):
+    logs = np.log(SIX[name])
+    known = parameters(Hovorka2004)[name]
+    assert known.prior.median == pytest.approx(np.exp(logs.mean()), rel=0.005)
+    assert known.prior.sd == pytest.approx(logs.std(ddof=1), abs=0.005)
+    # all six are possible
+    assert known.bounds[0] <= min(SIX[name]) and max(SIX[name]) <= known.bounds[1]
+    # the default is their mean: the paper's, in which k12, ka1 and ka2 differ by a little
+    assert known.default == pytest.approx(np.mean(SIX[name]), rel=0.13 if name.startswith("k") else 0.003)
+
+
 def test_a_liver_that_makes_too_little_needs_no_insulin():
     found = Hovorka2004(EGP0=0.009, F01=0.010).rest()
     assert float(found.infusion) == pytest.approx(0.0, abs=1e-12)

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from vht.model import LogNormal, Organ, Scalar, Vars, constant, param, port, state
 
 _PAPER = "hovorka2004"
-_SUBJECTS = (
-    "Hovorka et al. 2004, Table 2 (mean of the six subjects of Hovorka et al. 2002, whose spread is the prior's)"
-)
+_SUBJECTS = "Hovorka et al. 2004; the prior has the geometric mean and spread of the six men of Hovorka et al. 2002"
+_ASSUMED = "Hovorka et al. 2004; the prior's spread is assumed, about as virtual populations of this model have it"
 
 
 class Rest(NamedTuple):
@@ -51,7 +50,9 @@ class Hovorka2004(Organ):
     on, and 6 U with a meal of 60 g then take glucose down to 14 instead of 25 mg/dL; `EGP_least` far below 0 is the paper's
     equation. Also glucose and insulin into the vein; and factors through which a drug or exercise acts on insulin
     sensitivity (all three) and on endogenous production. Body weight is 75 kg unless given; the paper's values are per kg.
-    Priors take the spread between six subjects, one parameter at a time: correlations are not known.
+    The six subjects from whom insulin sensitivities, F_01, EGP_0, k_12 and k_a,i come were healthy men. Priors take their
+    geometric mean and spread, one parameter at a time, so a cohort's typical twin is less sensitive to insulin than the
+    default, which has their arithmetic means; of the other parameters the spread is assumed.
 
     Verified against SciPy on the equations written again, with the meal in the paper's closed form, and against the
     steady-state equations solved by bisection (tests/organs/test_hovorka.py). A meal of 60 g without a bolus raises glucose
@@ -78,17 +79,22 @@ class Hovorka2004(Organ):
         source="what the pump is set to; the default, 100 mg/dL, is that of LoopInsighT1's model of this paper",
     )
     V_G: Scalar = param(
-        0.16, "L/kg", "distribution volume of glucose", bounds=(0.08, 0.3), prior=LogNormal(0.16, 0.2), source=_PAPER
+        0.16, "L/kg", "distribution volume of glucose", bounds=(0.08, 0.3), prior=LogNormal(0.16, 0.2), source=_ASSUMED
     )
     k12: Scalar = param(
-        0.066, "1/min", "return of glucose to plasma", bounds=(0.01, 0.3), prior=LogNormal(0.066, 0.45), source=_PAPER
+        0.066,
+        "1/min",
+        "return of glucose to plasma",
+        bounds=(0.01, 0.3),
+        prior=LogNormal(0.0596, 0.46),
+        source=_SUBJECTS,
     )
     F01: Scalar = param(
         0.0097,
         "mmol/(kg*min)",
         "uptake of glucose without insulin",
         bounds=(0.004, 0.016),
-        prior=LogNormal(0.0097, 0.25),
+        prior=LogNormal(0.00948, 0.23),
         source=_SUBJECTS,
     )
     EGP0: Scalar = param(
@@ -96,7 +102,7 @@ class Hovorka2004(Organ):
         "mmol/(kg*min)",
         "endogenous production of glucose without insulin",
         bounds=(0.008, 0.035),
-        prior=LogNormal(0.0161, 0.25),
+        prior=LogNormal(0.0157, 0.26),
         source=_SUBJECTS,
     )
     EGP_least: Scalar = param(
@@ -111,7 +117,7 @@ class Hovorka2004(Organ):
         "L/(mU*min)",
         "insulin sensitivity of transport",
         bounds=(5e-4, 300e-4),
-        prior=LogNormal(51.2e-4, 0.7),
+        prior=LogNormal(41.8e-4, 0.73),
         source=_SUBJECTS,
     )
     S_ID: Scalar = param(
@@ -119,7 +125,7 @@ class Hovorka2004(Organ):
         "L/(mU*min)",
         "insulin sensitivity of disposal",
         bounds=(0.5e-4, 60e-4),
-        prior=LogNormal(8.2e-4, 1.0),
+        prior=LogNormal(5.09e-4, 1.17),
         source=_SUBJECTS,
     )
     S_IE: Scalar = param(
@@ -127,7 +133,7 @@ class Hovorka2004(Organ):
         "L/mU",
         "insulin sensitivity of endogenous production",
         bounds=(50e-4, 2500e-4),
-        prior=LogNormal(520e-4, 0.8),
+        prior=LogNormal(413e-4, 0.87),
         source=_SUBJECTS,
     )
     ka1: Scalar = param(
@@ -135,27 +141,27 @@ class Hovorka2004(Organ):
         "1/min",
         "rate of insulin action on transport",
         bounds=(5e-4, 0.1),
-        prior=LogNormal(0.006, 1.0),
-        source=_PAPER,
+        prior=LogNormal(0.00337, 1.12),
+        source=_SUBJECTS,
     )
     ka2: Scalar = param(
         0.06,
         "1/min",
         "rate of insulin action on disposal",
         bounds=(0.005, 0.4),
-        prior=LogNormal(0.06, 0.7),
-        source=_PAPER,
+        prior=LogNormal(0.0555, 0.7),
+        source=_SUBJECTS,
     )
     ka3: Scalar = param(
         0.03,
         "1/min",
         "rate of insulin action on production",
         bounds=(0.003, 0.2),
-        prior=LogNormal(0.03, 0.75),
-        source=_PAPER,
+        prior=LogNormal(0.0237, 0.77),
+        source=_SUBJECTS,
     )
     V_I: Scalar = param(
-        0.12, "L/kg", "distribution volume of insulin", bounds=(0.04, 0.3), prior=LogNormal(0.12, 0.1), source=_PAPER
+        0.12, "L/kg", "distribution volume of insulin", bounds=(0.04, 0.3), prior=LogNormal(0.12, 0.1), source=_ASSUMED
     )
     ke: Scalar = param(
         0.138,
@@ -163,7 +169,7 @@ class Hovorka2004(Organ):
         "elimination of insulin from plasma",
         bounds=(0.03, 0.5),
         prior=LogNormal(0.138, 0.25),
-        source=_PAPER,
+        source=_ASSUMED,
     )
     tmax_I: Scalar = param(
         55.0,
@@ -171,7 +177,7 @@ class Hovorka2004(Organ):
         "time of fastest absorption of insulin",
         bounds=(15.0, 150.0),
         prior=LogNormal(55.0, 0.25),
-        source=_PAPER,
+        source=_ASSUMED,
     )
     tmax_G: Scalar = param(
         40.0,
@@ -179,7 +185,7 @@ class Hovorka2004(Organ):
         "time of fastest absorption of a meal",
         bounds=(10.0, 150.0),
         prior=LogNormal(40.0, 0.25),
-        source=_PAPER,
+        source=_ASSUMED,
     )
     A_G: Scalar = param(0.8, "1", "share of carbohydrate that appears in plasma", bounds=(0.3, 1.0), source=_PAPER)
     R_thr: Scalar = param(9.0, "mmol/L", "glucose above which kidneys excrete it", bounds=(6.0, 15.0), source=_PAPER)

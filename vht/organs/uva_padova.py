@@ -56,7 +56,8 @@ class UVAPadova2008(Organ):
     has `emptied` since then, and all that has to happen when a meal begins is that `emptied` starts again from zero: an
     event of the state, for meals at once and for meals that take time. A meal begins when what has been eaten lately
     (`recent`, forgotten with the time constant `pause`) rises above a `bite`; eating within about half an hour after a meal
-    belongs to it. Models with events have no search for steady states; the default initial state is one, in closed form.
+    belongs to it. Models with events have no search for steady states; the default initial state is one, in closed form, and
+    others (another basal rate, another sensitivity) are reached by a run of a week.
 
     Glucose is in plasma (:math:`G_p`) and tissue (:math:`G_t`), insulin in plasma (:math:`I_p`) and liver (:math:`I_l`):
 
@@ -71,8 +72,10 @@ class UVAPadova2008(Organ):
         G_s' = k_{sc} (G_p - G_s)
 
     Parameters are those from which the others follow at rest, at basal glucose, insulin and production (`rest`), so that
-    every twin is at rest at time 0 with its own basal rate. The pump delivers it times `basal_factor`; the input `insulin`
-    comes on top. For a given pump rate drive `basal_factor` with 0 and give the whole of it as `insulin`.
+    every twin is at rest at time 0 with its own basal rate. In corners of the bounds, far from what priors draw, no such rest
+    exists and :math:`G_t` begins below zero or moves: where kidneys would excrete more than is produced, or tissue use more
+    than :math:`k_1 G_p`. The pump delivers the basal rate times `basal_factor`; the input `insulin` comes on top. For a given
+    pump rate drive `basal_factor` with 0 and give the whole of it as `insulin`.
 
     Defaults are the virtual patient adult#001; `adults` are five. Priors take the spread of ten adults, one parameter at a
     time: the simulator's joint distribution is not published. Differs from the paper where that would be impossible: uptake
@@ -195,7 +198,10 @@ class UVAPadova2008(Organ):
 
     @classmethod
     def adults(cls) -> Twins:
-        """The virtual patients adult#001 to adult#005 of simglucose (Xie 2018)."""
+        """The virtual patients adult#001 to adult#005 of simglucose (Xie 2018).
+
+        Clearance of adult#004 is what the listed m2 and m4 say, 5 % below the one listed.
+        """
         return Twins.read(cls, _PATIENTS)
 
     def _excretion(self, Gp: Scalar) -> Scalar:
