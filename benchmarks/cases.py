@@ -357,6 +357,7 @@ Case = (
     | Gradients
     | Hostile
     | Cipa
+    | Bodies
 )
 Name = Literal[
     "circulation",
@@ -370,6 +371,7 @@ Name = Literal[
     "gradients",
     "hostile",
     "cipa",
+    "bodies",
 ]
 
 FULL: dict[Name, Case] = {
@@ -384,6 +386,7 @@ FULL: dict[Name, Case] = {
     "gradients": Gradients(),
     "hostile": Hostile(),
     "cipa": Cipa(),
+    "bodies": Bodies(),
 }
 QUICK: dict[Name, Case] = {
     "circulation": Circulation(
