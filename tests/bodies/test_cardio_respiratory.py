@@ -109,12 +109,11 @@ def test_losing_a_litre(lived, verified):
 def test_tilted_head_up(lived, verified):
     """Hainsworth and Al-Shamma 1988, 60 degrees: heart rate +14.7 ± 7.6 a minute, pressure kept, cardiac output less."""
     rest, tilted = lived[0]["rest"], lived[0]["tilt"]
-    source = "Hainsworth and Al-Shamma 1988, two standard deviations"
+    source = "Hainsworth and Al-Shamma 1988: 14.7 ± 7.6"
     rise = tilted["heart.HR"] - rest["heart.HR"]
     verified(
-        "cardio_respiratory", "rise of heart rate at 60 degrees", source, reached=rise, within=(0.0, 29.9), unit="1/min"
+        "cardio_respiratory", "rise of heart rate at 60 degrees", source, reached=rise, within=(7.1, 22.3), unit="1/min"
     )
-    assert rise > 5.0
     assert abs(tilted["heart.MAP"] - rest["heart.MAP"]) < 10.0
     assert tilted["heart.CO"] < rest["heart.CO"] - 0.3
 

@@ -317,7 +317,8 @@ class Kidney(Organ):
             self.A_twreab - constant(0.001, "L/min") / mu_adh + (0.8 + 0.08 * jnp.tanh(8.5 * (mu_Na - 1.0))) * Phi_gfilt
         )
         treated = u.ace_inhibition + u.at1r_block + u.furosemide + u.furosemide_macula_densa + u.nsaid
-        u_least = jnp.where(treated > 0.0, self.u_least_treated, self.u_least)
+        # the papers' switch is any treatment; a drug that is eliminated never quite reaches 0
+        u_least = jnp.where(treated > 0.01, self.u_least_treated, self.u_least)
         Phi_u = jnp.maximum(jnp.minimum(u_least, Phi_gfilt), Phi_gfilt - Phi_twreab)
         thirst = jnp.maximum(C_adh, 0.01) ** 1.607
         Phi_win = jnp.maximum(
