@@ -1,4 +1,4 @@
-"""Glucose, insulin and metformin: drug levels against closed forms and the label, meals and treatment against what is published."""
+"""Glucose, insulin and metformin: levels against closed forms and the label, meals and treatment against publications."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def metformin(t, dose):
 
 @pytest.fixture(scope="module")
 def treated():
-    """Patients at 15.5, 10 and 5.55 mmol/L of glucose for a week: one after the other without drug, and 850 mg every 8 hours."""
+    """Patients at 15.5, 10 and 5.55 mmol/L for a week: first all without drug, then all with 850 mg every 8 hours."""
     doses = np.array([0.0, 0.0, 0.0, 850.0, 850.0, 850.0])[:, None] * np.ones((1, 21))
     found = vht.simulate(
         BODY,

@@ -41,7 +41,7 @@ NORMAL: Mapping[str, Range] = MappingProxyType(
         "heart rate": Range(50.0, 100.0, "1/min", "Spodick et al., Am J Cardiol 69:1245, 1992, and usual limit of tachycardia"),
         "cardiac output": Range(4.0, 8.0, "L/min", _KLABUNDE),
         "central venous pressure": Range(0.0, 8.0, "mmHg", _KLABUNDE),
-        "mean pulmonary arterial pressure": Range(8.0, 20.6, "mmHg", "Kovacs et al., Eur Respir J 34:888, 2009 (2 SD)"),
+        "mean pulmonary arterial pressure": Range(7.4, 20.6, "mmHg", "Kovacs et al., Eur Respir J 34:888, 2009 (2 SD)"),
         "left atrial pressure": Range(4.0, 13.0, "mmHg", _KLABUNDE),
         "blood volume": Range(4.0, 6.5, "L", _HALL),
         "arterial oxygen pressure": Range(75.0, 105.0, "mmHg", _KRATZ),
@@ -65,6 +65,9 @@ NORMAL: Mapping[str, Range] = MappingProxyType(
 
 MEASURED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        # of a cell that is not stimulated
+        "cardiac_safety": {"cell.potential": "resting potential"},
+        "metabolic": {"glucose.glucose": "fasting glucose"},
         "cardio_respiratory": {
             "heart.MAP": "mean arterial pressure",
             "heart.HR": "heart rate",
