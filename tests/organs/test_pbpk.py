@@ -71,8 +71,9 @@ def test_defaults_are_the_published_ones():
     known = {name: variable.default for name, variable in parameters(PBPK16).items()}
     for tissue, fraction, flow, partition in zip(TISSUES, FRACTION, FLOW, PARTITION, strict=True):
         assert known[f"V_{tissue}"] == fraction and known[f"K_{tissue}"] == partition
-        if tissue not in ("lung", "rest"):
+        if tissue not in ("lung", "liver"):
             assert known[f"Q_{tissue}"] == flow
+    assert known["Q_hepatic_artery"] + known["Q_gut"] + known["Q_spleen"] == pytest.approx(0.215385, rel=1e-12)
     # the shares of flow that return to the veins make up all of it
     assert sum(FLOW) - FLOW[TISSUES.index("lung")] - FLOW[3] - FLOW[10] == pytest.approx(1.0, abs=1e-12)
     assert known["CO"] == pytest.approx(108.33 * 60 / 1000, rel=1e-12)
@@ -117,7 +118,7 @@ def test_scipy_agrees(equations, verified):
 @pytest.fixture(scope="module")
 def infused():
     """10 mg/h for ever, at the model's own cardiac output, at the same one wired, and at less."""
-    return vht.steady_state(PBPK16(), inputs={"iv": 10.0, "cardiac_output": np.array([0.0, 6.4998, 3.0])})
+    return vht.steady_state(PBPK16(), inputs={"iv": 10.0, "cardiac_output": np.array([-1.0, 6.4998, 3.0])})
 
 
 def test_steady_state_in_closed_form(equations, infused, verified):
@@ -152,7 +153,7 @@ class Metered(PBPK16):
         return dataclasses.replace(super().rates(t, x, u), gone=y.metabolism + y.excretion)
 
     def conserved(self, x):
-        body = self.outputs(0.0, x, self.In(iv=0.0, oral=0.0, cardiac_output=0.0, inhibition=0.0)).amount
+        body = self.outputs(0.0, x, self.In(iv=0.0, oral=0.0, cardiac_output=-1.0, inhibition=0.0)).amount
         return self.Conserved(drug=body + x.gone)
 
 
@@ -181,7 +182,7 @@ def test_rates_add_up_to_what_enters_and_leaves(rng):
         known = {name: v.default * rng.uniform(0.7, 1.3) for name, v in parameters(PBPK16).items()}
         model = with_parameters(PBPK16(), known | {"CL_renal": 5.0})
         x = model.State(**dict(zip(names, rng.uniform(0.0, 10.0, 16), strict=True)))
-        u = model.In(iv=3.0, oral=2.0, cardiac_output=rng.choice([0.0, 4.0]), inhibition=0.3)
+        u = model.In(iv=3.0, oral=2.0, cardiac_output=rng.choice([-1.0, 0.0, 4.0]), inhibition=0.3)
         found, y = model.rates(0.0, x, u), model.outputs(0.0, x, u)
         total = sum(float(getattr(found, name)) for name in names)
         assert total == pytest.approx(3.0 + 2.0 * model.F - float(y.metabolism + y.excretion), abs=1e-10)
@@ -192,7 +193,7 @@ def test_inputs_of_other_organs(infused):
     own, same, less = np.asarray(infused.values["concentration"])
     assert own == pytest.approx(same, rel=1e-9) and less > own
     x = PBPK16.State(liver=5.0)
-    u = PBPK16.In(iv=0.0, oral=0.0, cardiac_output=0.0, inhibition=1.0)
+    u = PBPK16.In(iv=0.0, oral=0.0, cardiac_output=-1.0, inhibition=1.0)
     assert float(PBPK16().outputs(0.0, x, u).metabolism) == 0.0
 
 
@@ -205,3 +206,28 @@ def test_drawn_twins():
         schedule=vht.Schedule(doses={"oral": dose}),
     )
     assert bool(found.ok.all())
+
+
+def test_any_shares_of_flow_are_possible(rng):
+    """Across their bounds, tissues keep positive amounts that add up to the dose: no flow is negative."""
+    twins = {n: rng.uniform(*v.bounds, 64) for n, v in parameters(PBPK16).items() if n.startswith("Q_")} | {
+        "CLint": np.zeros(64)
+    }
+    dose = vht.Doses(time=np.array([0.0]), amount=np.array([100.0]))
+    times = np.array([0.0, 1.0, 240.0])
+    found = vht.simulate(PBPK16(), times, twins=twins, schedule=vht.Schedule(doses={"oral": dose}))
+    assert bool(found.ok.all())
+    np.testing.assert_allclose(found.values["amount"][:, 1:], 100.0, rtol=1e-9)
+    assert min(np.asarray(found.values[name]).min() for name in states(PBPK16)) > -1e-6
+    # at rest all blood is alike
+    np.testing.assert_allclose(found.values["C_arterial"][:, 2], found.values["C_blood"][:, 2], rtol=1e-4)
+
+
+def test_an_arrested_heart_moves_no_drug():
+    rates = PBPK16().rates
+    x = PBPK16.State(venous=10.0, liver=5.0)
+    for output in (0.0, -0.2):
+        found = rates(0.0, x, PBPK16.In(iv=0.0, oral=0.0, cardiac_output=output, inhibition=1.0))
+        assert all(float(getattr(found, name)) == 0.0 for name in states(PBPK16))
+    own = rates(0.0, x, PBPK16.In(iv=0.0, oral=0.0, cardiac_output=-1.0, inhibition=1.0))
+    assert float(own.lung) == pytest.approx(10.0 / (70.0 * 0.0514) * 6.4998 * 60.0, rel=1e-12)

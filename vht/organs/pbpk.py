@@ -17,7 +17,8 @@ def _volume(value: float, tissue: str) -> Any:
 
 
 def _flow(value: float, meaning: str) -> Any:
-    return param(value, "1", f"share of cardiac output {meaning}", bounds=(value / 3, value * 3), source=_PROGRAM)
+    meaning = f"flow {meaning} over cardiac output, where all shares add up to 1"
+    return param(value, "1", meaning, bounds=(value / 3, value * 3), source=_PROGRAM)
 
 
 def _partition(value: float, tissue: str) -> Any:
@@ -41,9 +42,11 @@ class PBPK16(Organ):
         - \frac{Q_h C_{liver} B}{K_{liver}} - CL_{int} f_u C_{liver} .
 
     As in the paper, enzymes see :math:`f_u` times the liver's whole concentration, and the kidneys likewise. Intrinsic
-    clearance is scaled up from microsomes: ``CLint / fu_mic * MPPGL * liver volume`` at 1 kg/L. The rest of the body has the
-    flow that the others leave of cardiac output, and the hepatic artery what gut and spleen leave of the liver's, so that blood
-    is conserved whatever the shares. `cardiac_output` may be wired from a circulation, `inhibition` from another drug.
+    clearance is scaled up from microsomes: ``CLint / fu_mic * MPPGL * liver volume`` at 1 kg/L. Of cardiac output every tissue
+    has its share of the sum of all shares, which are the paper's and add up to 1; where one is given another value, the others
+    yield in proportion, so that blood is conserved and flows are positive whatever the shares. The liver has what comes from
+    gut, spleen and its artery, whose share is what the first two leave of the paper's for the liver. `cardiac_output` may be
+    wired from a circulation (at 0 nothing moves), `inhibition` from another drug.
 
     Defaults are the reference man of 70 kg and the paper's example drug. Bounds and priors are this library's.
 
@@ -80,11 +83,12 @@ class PBPK16(Organ):
     Q_gut: Scalar = _flow(0.146462, "through the gut")
     Q_heart: Scalar = _flow(0.04, "through the heart")
     Q_kidney: Scalar = _flow(0.19, "through the kidneys")
-    Q_liver: Scalar = _flow(0.215385, "leaving the liver")
+    Q_hepatic_artery: Scalar = _flow(0.051692, "through the hepatic artery")
     Q_muscle: Scalar = _flow(0.17, "through muscle")
     Q_skin: Scalar = _flow(0.05, "through skin")
     Q_spleen: Scalar = _flow(0.017231, "through the spleen")
     Q_testes: Scalar = _flow(0.01076, "through the testes")
+    Q_rest: Scalar = _flow(0.103855, "through the rest of the body")
 
     K_adipose: Scalar = _partition(0.191, "adipose tissue")
     K_bone: Scalar = _partition(0.374, "bone")
@@ -145,7 +149,9 @@ class PBPK16(Organ):
     class In(Vars):
         iv: Scalar = port("mg/h", "drug given into a vein", kind="flow")
         oral: Scalar = port("mg/h", "drug taken by mouth", kind="flow", lag="tlag")
-        cardiac_output: Scalar = port("L/min", "cardiac output; where nothing drives it, the parameter CO", default=0.0)
+        cardiac_output: Scalar = port(
+            "L/min", "cardiac output; at -1, where nothing drives it, that is CO", default=-1.0
+        )
         inhibition: Scalar = port("1", "share of the liver's metabolism that is switched off", default=0.0)
 
     class Out(Vars):
@@ -166,44 +172,46 @@ class PBPK16(Organ):
     def rates(self, t: Scalar, x: State, u: In) -> State:
         y = self.outputs(t, x, u)
         absorbed = self.ka * x.dose
-        # what leaves a tissue, as the blood that carries it away, per cardiac output
+        # what leaves a tissue, as the blood that carries it away, by its share
         adipose = self.Q_adipose * self._leaving(x.adipose, self.V_adipose, self.K_adipose)
         bone = self.Q_bone * self._leaving(x.bone, self.V_bone, self.K_bone)
         brain = self.Q_brain * self._leaving(x.brain, self.V_brain, self.K_brain)
         gut = self.Q_gut * self._leaving(x.gut, self.V_gut, self.K_gut)
         heart = self.Q_heart * self._leaving(x.heart, self.V_heart, self.K_heart)
         kidney = self.Q_kidney * self._leaving(x.kidney, self.V_kidney, self.K_kidney)
-        liver = self.Q_liver * self._leaving(x.liver, self.V_liver, self.K_liver)
+        Q_liver = self.Q_hepatic_artery + self.Q_gut + self.Q_spleen
+        liver = Q_liver * self._leaving(x.liver, self.V_liver, self.K_liver)
         lung = self._leaving(x.lung, self.V_lung, self.K_lung)
         muscle = self.Q_muscle * self._leaving(x.muscle, self.V_muscle, self.K_muscle)
         skin = self.Q_skin * self._leaving(x.skin, self.V_skin, self.K_skin)
         spleen = self.Q_spleen * self._leaving(x.spleen, self.V_spleen, self.K_spleen)
         testes = self.Q_testes * self._leaving(x.testes, self.V_testes, self.K_testes)
-        Q_rest = 1.0 - (
-            (self.Q_adipose + self.Q_bone + self.Q_brain + self.Q_heart + self.Q_kidney)
-            + (self.Q_liver + self.Q_muscle + self.Q_skin + self.Q_testes)
-        )
-        rest = Q_rest * self._leaving(x.rest, self.V_rest, self.K_rest)
-        Q_hepatic_artery = self.Q_liver - self.Q_gut - self.Q_spleen
+        rest = self.Q_rest * self._leaving(x.rest, self.V_rest, self.K_rest)
         returning = adipose + bone + brain + heart + kidney + liver + muscle + skin + testes + rest
-        CO = jnp.where(u.cardiac_output > 0.0, u.cardiac_output, self.CO) * constant(60.0, "min/h")
+        shares = (self.Q_adipose + self.Q_bone + self.Q_brain + self.Q_heart + self.Q_kidney) + (
+            Q_liver + self.Q_muscle + self.Q_skin + self.Q_testes + self.Q_rest
+        )
+        # blood does not go backwards, but a circulation's flow may by a little, which is none
+        driven = jnp.maximum(u.cardiac_output, 0.0)
+        CO = jnp.where(u.cardiac_output > constant(-1.0, "L/min"), driven, self.CO) * constant(60.0, "min/h")
+        flow = CO / shares
         return self.State(
             dose=self.F * u.oral - absorbed,
-            adipose=CO * (self.Q_adipose * y.C_arterial - adipose),
-            bone=CO * (self.Q_bone * y.C_arterial - bone),
-            brain=CO * (self.Q_brain * y.C_arterial - brain),
-            gut=CO * (self.Q_gut * y.C_arterial - gut) + absorbed,
-            heart=CO * (self.Q_heart * y.C_arterial - heart),
-            kidney=CO * (self.Q_kidney * y.C_arterial - kidney) - y.excretion,
-            liver=CO * (Q_hepatic_artery * y.C_arterial + gut + spleen - liver) - y.metabolism,
+            adipose=flow * (self.Q_adipose * y.C_arterial - adipose),
+            bone=flow * (self.Q_bone * y.C_arterial - bone),
+            brain=flow * (self.Q_brain * y.C_arterial - brain),
+            gut=flow * (self.Q_gut * y.C_arterial - gut) + absorbed,
+            heart=flow * (self.Q_heart * y.C_arterial - heart),
+            kidney=flow * (self.Q_kidney * y.C_arterial - kidney) - y.excretion,
+            liver=flow * (self.Q_hepatic_artery * y.C_arterial + gut + spleen - liver) - y.metabolism,
             lung=CO * (y.C_blood - lung),
-            muscle=CO * (self.Q_muscle * y.C_arterial - muscle),
-            skin=CO * (self.Q_skin * y.C_arterial - skin),
-            spleen=CO * (self.Q_spleen * y.C_arterial - spleen),
-            testes=CO * (self.Q_testes * y.C_arterial - testes),
-            venous=CO * (returning - y.C_blood) + u.iv,
+            muscle=flow * (self.Q_muscle * y.C_arterial - muscle),
+            skin=flow * (self.Q_skin * y.C_arterial - skin),
+            spleen=flow * (self.Q_spleen * y.C_arterial - spleen),
+            testes=flow * (self.Q_testes * y.C_arterial - testes),
+            venous=flow * returning - CO * y.C_blood + u.iv,
             arterial=CO * (lung - y.C_arterial),
-            rest=CO * (Q_rest * y.C_arterial - rest),
+            rest=flow * (self.Q_rest * y.C_arterial - rest),
         )
 
     def outputs(self, t: Scalar, x: State, u: In) -> Out:
