@@ -168,7 +168,7 @@ def test_another_drug_by_parameters():
     """Verapamil as the docstring says: the cell's rates are those of a cell with verapamil alone."""
     names = {*drugs()["dofetilide"].parameters, *drugs()["verapamil"].parameters}
     cell = parameters(OHaraRudyCiPA)
-    values = {name: drugs()["verapamil"].parameters.get(name, cell[name].default) for name in names}
+    values = {name: drugs()["verapamil"].parameters.get(name, cell[name].default or 0.0) for name in names}
     assert names > set(drugs()["verapamil"].parameters)
     other = with_parameters(
         BODY,
