@@ -431,7 +431,7 @@ def test_ions_inside_match_the_currents_in_ten_tusscher():
 def test_ions_inside_match_the_currents_in_ohara_rudy():
     """Likewise; a cylinder of 38 pL whose membrane is twice as large as it looks."""
     x = {name: np.asarray(column) for name, column in OHARA_RUDY.beat[1].values.items()}
-    cmdn = np.array([twin.model.cmdnmax for twin in OHARA_RUDY.twins])[:, None]
+    cmdn = np.array([columns_of(twin.model)["cmdnmax"] for twin in OHARA_RUDY.twins])[:, None]
     cell = 3.14 * 0.0011**2 * 0.01  # cm^3
     capacitance = 2.0 * (2 * 3.14 * 0.0011**2 + 2 * 3.14 * 0.0011 * 0.01)  # uF, at 1 uF/cm^2
     cai = x["cai"] * (1.0 + cmdn / (x["cai"] + 0.00238) + 0.07 / (x["cai"] + 0.0005))
