@@ -19,7 +19,7 @@ lower `glucose.basal_factor`, as physicians do.
 
 Metabolic = type(
     Body(
-        {"glucose": Hovorka2004(), "drug": Metformin(), "effect": MetforminEffect()},
+        {"drug": Metformin(), "effect": MetforminEffect(), "glucose": Hovorka2004()},
         wires={
             "effect.concentration": "drug.concentration",
             "glucose.production_factor": "effect.effect",

@@ -31,6 +31,7 @@ class Range:
 
 # sources that several quantities share
 _HALL = "Hall and Hall, Guyton and Hall Textbook of Medical Physiology, 14th ed. 2021"
+_KLAESTRUP = "Klaestrup et al., Clin Chem Lab Med 49:1495, 2011: adults of 20 to 76 years"
 _KLABUNDE = "Klabunde, Cardiovascular Physiology Concepts, 2nd ed. 2011"
 _KRATZ = "Kratz et al., Laboratory reference values, N Engl J Med 351:1548, 2004"
 _WEST = "West and Luks, West's Respiratory Physiology, 11th ed. 2021"
@@ -44,8 +45,8 @@ NORMAL: Mapping[str, Range] = MappingProxyType(
         "mean pulmonary arterial pressure": Range(7.4, 20.6, "mmHg", "Kovacs et al., Eur Respir J 34:888, 2009 (2 SD)"),
         "left atrial pressure": Range(4.0, 13.0, "mmHg", _KLABUNDE),
         "blood volume": Range(4.0, 6.5, "L", _HALL),
-        "arterial oxygen pressure": Range(75.0, 105.0, "mmHg", _KRATZ),
-        "arterial carbon dioxide pressure": Range(35.0, 45.0, "mmHg", _KRATZ),
+        "arterial oxygen pressure": Range(70.0, 113.0, "mmHg", _KLAESTRUP),
+        "arterial carbon dioxide pressure": Range(32.0, 45.0, "mmHg", _KLAESTRUP),
         "arterial oxygen saturation": Range(0.94, 1.0, "1", _WEST),
         "breathing rate": Range(10.0, 20.0, "1/min", _WEST),
         "minute ventilation": Range(5.0, 9.0, "L/min", _WEST),
@@ -54,7 +55,7 @@ NORMAL: Mapping[str, Range] = MappingProxyType(
         "renal blood flow": Range(0.8, 1.4, "L/min", _HALL),
         "plasma sodium": Range(135.0, 145.0, "mmol/L", _KRATZ),
         "extracellular fluid": Range(11.0, 18.0, "L", _HALL),
-        "fasting glucose": Range(70.0, 130.0, "mg/dL", "treatment goal before meals: ADA, Standards of Care 47 (S1), 2024"),
+        "fasting glucose": Range(70.0, 130.0, "mg/dL", "not low; goal before meals up to 130: ADA, Diabetes Care 47 S1, 2024"),
         "resting potential": Range(-95.0, -80.0, "mV", "Nerbonne and Kass, Physiol Rev 85:1205, 2005"),
         "action potential duration": Range(200.0, 400.0, "ms", "O'Hara et al., PLoS Comput Biol 7:e1002061, 2011"),
         "peak of calcium": Range(2e-4, 2e-3, "mmol/L", "Coppini et al., Circulation 127:575, 2013, and O'Hara et al. 2011"),
