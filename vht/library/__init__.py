@@ -13,6 +13,7 @@ from vht.organs import HOME as ORGANS
 __all__ = ["Verification", "bibtex", "catalogue", "cited", "model", "verification"]
 
 _BODIES = {
+    "blood_pressure": ("vht.bodies.blood_pressure", "BloodPressure"),
     "cardiac_safety": ("vht.bodies.cardiac_safety", "CardiacSafety"),
     "cardio_renal": ("vht.bodies.cardio_renal", "CardioRenal"),
     "cardio_respiratory": ("vht.bodies.cardio_respiratory", "CardioRespiratory"),

@@ -22,7 +22,9 @@ def _entries() -> dict[str, str]:
 
 def bibtex(model: Organ | type[Organ]) -> dict[str, str]:
     """BibTeX entries of a model by key: its paper and the sources of its parameters; a body's organs' too."""
-    wanted = set(_papers(model)) | {v.source for v in parameters(model).values() if v.source}
+    # a source is a key, or says more: "hovorka2004, Table 1"
+    said = " ".join([*_papers(model), *(v.source for v in parameters(model).values() if v.source)])
+    wanted = set(re.findall(r"\w+", said))
     return {key: entry for key, entry in _entries().items() if key in wanted}
 
 
