@@ -65,7 +65,8 @@ class Trial:
         drives: what enters; nothing else does.
         stiff: whether it is for the stiff method; None lets `vht.solve.Auto` find out.
         peer_span: share of the span that diffrax simulates, where it would take minutes.
-        peer_stiff: whether diffrax takes its stiff method; by default as here.
+        peer_stiff: whether diffrax takes Kvaerno5; by default where lanes takes its stiff method. Both were tried there:
+            with the one said here it is faster.
     """
 
     span: float
@@ -102,7 +103,7 @@ TRIALS: Mapping[str, Trial] = {
     "bone": Trial(60.0, (Drive("I_P", 1000.0, until=20.0),)),
     "brain": Trial(60.0, (Drive("P_a", 75.0, until=30.0),)),
     "cardio_renal": Trial(7 * DAY, (Drive("kidney.ace_inhibition", 0.5),), stiff=True),
-    "cardio_respiratory": Trial(10.0, stiff=True),
+    "cardio_respiratory": Trial(10.0, stiff=True, peer_stiff=False),
     "cardiopulmonary_reflex": Trial(30.0, (Drive("CVP", 2.0),)),
     "circulation": Trial(10.0),
     "circulatory_control": Trial(DAY, (Drive("bleeding", 50.0, until=10.0),)),
@@ -121,8 +122,8 @@ TRIALS: Mapping[str, Trial] = {
     "lungs": Trial(60.0),
     "mean_circulation": Trial(60.0, (Drive("resistance_factor", 1.2),)),
     "minimal_glucose": Trial(180.0, (Drive("insulin", 50.0, until=30.0, then=11.0),)),
-    "noble": Trial(500.0),
-    "ohara_rudy": Trial(400.0, (Drive("stimulus", -80.0, until=0.5),), stiff=True),
+    "noble": Trial(500.0, peer_stiff=False),
+    "ohara_rudy": Trial(400.0, (Drive("stimulus", -80.0, until=0.5),), stiff=True, peer_stiff=False),
     "oral_drug": Trial(24.0, (Drive("dose", 1000.0, until=0.1),)),
     "pbpk": Trial(24.0, (_ORAL,)),
     "pulsatile_circulation": Trial(10.0),

@@ -56,3 +56,25 @@ def test_every_peer_solves_the_same_model():
     for name, solved in found.items():
         assert solved.ok.all(), name
         assert relative_errors(solved.values, truth.values).max() < 1e-4, name
+
+
+def test_bodies_at_rest_and_their_speed_beside_peers(tmp_path):
+    main(["bodies", "--quick", "--out", str(tmp_path)])
+    (file,) = tmp_path.iterdir()
+    tables = json.loads(file.read_text())["benchmarks"]["bodies"]["tables"]
+    (cohort,) = tables["bodies at rest"]
+    ranges = tables["bodies at rest, against published ranges"]
+    # who is outside is named, with just the outputs that are
+    assert cohort["ok"] == cohort["twins"] == 16 and not cohort["failed"]
+    assert cohort["within"] + len(cohort["outside"]) == 16
+    for row in ranges:
+        named = [twin for twin, said in cohort["outside"].items() if f"{row['output']} " in said]
+        assert len(named) == row["below"] + row["above"] == round(16 * (1.0 - row["within"]))
+        assert row["p5"] <= row["median"] <= row["p95"]
+    # three solvers with little in common find the same
+    lanes, peers = tables["speed in lanes"], {row["model"]: row for row in tables["speed of peers"]}
+    for row in lanes:
+        peer = peers[row["model"]]
+        assert row["ok"] == row["twins"] and peer["ok"] == peer["twins"]
+        assert row["error_max"] < 1e-3 and peer["error_max"] < 1e-3
+    assert peers["blood_pressure"]["peer"] == "IDA" and "diffrax" in peers["minimal_glucose"]["peer"]
