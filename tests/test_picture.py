@@ -46,6 +46,12 @@ def test_everything_is_drawn(body, tmp_path):
             assert x + w <= X or X + W <= x or y + h <= Y or Y + H <= y
 
 
+def test_open_inputs_are_in_the_body_s_units(tmp_path):
+    draw_body("a body", model("cardio_renal"), tmp_path / "body.svg")
+    texts = [text.text for text in ElementTree.parse(tmp_path / "body.svg").getroot().iter(f"{SVG}text")]
+    assert "oral [mg/min]" in texts and "oral [mg/h]" not in texts
+
+
 def test_what_cannot_be_drawn(body, tmp_path):
     with pytest.raises(ModelError, match=r"give a file that ends in `\.svg`, not `body\.png`"):
         draw_body("a body", body, tmp_path / "body.png")

@@ -49,7 +49,7 @@ def draw_body(name: str, model: Organ | type[Organ], file: str | pathlib.Path) -
     file = pathlib.Path(file)
     if file.suffix.lower() != ".svg":
         raise ModelError(f"The picture is an SVG: give a file that ends in `.svg`, not `{file.name}`.")
-    svg = _picture(name, parts(model))
+    svg = _picture(name, parts(model), {port: v.unit for port, v in inputs(model).items()})
     ElementTree.indent(svg)
     try:
         file.write_bytes(ElementTree.tostring(svg, encoding="utf-8", xml_declaration=True))
@@ -57,13 +57,15 @@ def draw_body(name: str, model: Organ | type[Organ], file: str | pathlib.Path) -
         raise ModelError(f"{file} cannot be written: {error.strerror or error}.") from error
 
 
-def _picture(name: str, body: Parts) -> ElementTree.Element:
-    boxes = _layout(body)
+def _picture(name: str, body: Parts, units: Mapping[str, str]) -> ElementTree.Element:
+    ports = _ports(body, units)
+    boxes, column = _layout(body, *ports), _columns(body)
     wires = [
         (source.organ, source.output, *sink.split(".", 1)) for sink, group in body.sources.items() for source in group
     ]
     bottom = max(box.y + box.height for box in boxes.values())
-    back = [wire for wire in wires if boxes[wire[0]].x >= boxes[wire[2]].x]
+    # those that do not lead to the next column go round below all boxes
+    back = [wire for wire in wires if column[wire[2]] != column[wire[0]] + 1]
     width = max(box.x + box.width for box in boxes.values()) + _GAP
     height = bottom + _LANE * (len(back) + 2) + _MARGIN
     svg = ElementTree.Element(
@@ -88,19 +90,28 @@ def _picture(name: str, body: Parts) -> ElementTree.Element:
             lane = bottom + _LANE * (1 + number), 12.0 + _LANE / 2 * (number % _LANES)
         _wire(svg, a, b, colours[organ], lane, f"{organ}.{output} → {sink}.{port}")
     for organ, model in body.organs.items():
-        _draw(svg, organ, model, boxes[organ], colours[organ], body)
+        _draw(svg, organ, model, boxes[organ], colours[organ], body, *ports)
     return svg
 
 
 # ---------------------------------------------------------------------------------------------------------- layout
 
 
-def _ports(body: Parts) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
-    """By organ: its inputs and its outputs that drive something, with what is written beside each."""
+_Labels = dict[str, dict[str, str]]
+
+
+def _ports(body: Parts, units: Mapping[str, str]) -> tuple[_Labels, _Labels]:
+    """By organ: its inputs and its outputs that drive something, with what is written beside each.
+
+    An input that no wire drives is the body's, in its unit.
+    """
     driving = {source.name for group in body.sources.values() for source in group}
     ins, outs = {}, {}
     for organ, model in body.organs.items():
-        ins[organ] = {p: _label(p, v.unit) for p, v in inputs(model).items()}
+        open_ = {p: units.get(f"{organ}.{p}", v.unit) for p, v in inputs(model).items()}
+        ins[organ] = {
+            p: _label(p, v.unit if f"{organ}.{p}" in body.sources else open_[p]) for p, v in inputs(model).items()
+        }
         outs[organ] = {p: _label(p, v.unit) for p, v in outputs(model).items() if f"{organ}.{p}" in driving}
     return ins, outs
 
@@ -129,8 +140,7 @@ def _columns(body: Parts) -> dict[str, int]:
     return column
 
 
-def _layout(body: Parts) -> dict[str, _Box]:
-    ins, outs = _ports(body)
+def _layout(body: Parts, ins: _Labels, outs: _Labels) -> dict[str, _Box]:
     column = _columns(body)
     widths = {
         organ: max(
@@ -169,7 +179,9 @@ def _what(model: Organ) -> str:
 # --------------------------------------------------------------------------------------------------------- drawing
 
 
-def _draw(svg: ElementTree.Element, organ: str, model: Organ, box: _Box, colour: str, body: Parts) -> None:
+def _draw(
+    svg: ElementTree.Element, organ: str, model: Organ, box: _Box, colour: str, body: Parts, ins: _Labels, outs: _Labels
+) -> None:
     group = ElementTree.SubElement(svg, "g")
     ElementTree.SubElement(
         group, "rect", x=f"{box.x:g}", y=f"{box.y:g}", width=f"{box.width:g}", height=f"{box.height:g}", rx="6",
@@ -177,7 +189,6 @@ def _draw(svg: ElementTree.Element, organ: str, model: Organ, box: _Box, colour:
     )  # fmt: skip
     _text(group, box.x + _PAD, box.y + 19, organ, weight="bold", colour=colour, size=14)
     _text(group, box.x + _PAD, box.y + 35, _what(model), colour="#666666", size=11)
-    ins, outs = _ports(body)
     known = inputs(model)
     for port, y in box.ins.items():
         wired = f"{organ}.{port}" in body.sources
@@ -214,11 +225,11 @@ def _wire(
     else:
         y, out = lane
         left, right, r = b[0] - _VALUES - out, a[0] + out, 6
-        up = 1 if y > b[1] else -1
+        on = r if left > right else -r
         path = (
             f"M {a[0]:g} {a[1]:g} H {right - r:g} Q {right:g} {a[1]:g} {right:g} {a[1] + r:g} V {y - r:g} "
-            f"Q {right:g} {y:g} {right - r:g} {y:g} H {left + r:g} Q {left:g} {y:g} {left:g} {y - up * r:g} "
-            f"V {b[1] + up * r:g} Q {left:g} {b[1]:g} {left + r:g} {b[1]:g} H {b[0] - 6:g}"
+            f"Q {right:g} {y:g} {right + on:g} {y:g} H {left - on:g} Q {left:g} {y:g} {left:g} {y - r:g} "
+            f"V {b[1] + r:g} Q {left:g} {b[1]:g} {left + r:g} {b[1]:g} H {b[0] - 6:g}"
         )
     drawn = ElementTree.SubElement(
         svg, "path", d=path, fill="none", stroke=colour, attrib={"stroke-width": "1.5", "stroke-opacity": "0.85"}
