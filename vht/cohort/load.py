@@ -87,7 +87,8 @@ class _Reader:
         observables, since = self._observables()
         for name in form.inputs:
             self._name(f"inputs.{name}", "input", name, self.inputs)
-        rules = Rules(self.note, self._number).read(form, self.parameters, self._name)
+        given = bool(self.raw.get("covariates"))
+        rules = Rules(self.note, self._number).read(form, self.parameters, self._name, given=given)
         files, simulation, solver = self._files(), self._simulation(), self._solver()
         if self.verb == "calibrate":
             if not self.raw.get("free"):

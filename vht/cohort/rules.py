@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from vht.errors import DataError, ModelError, nearest
+from vht.cohort.sheet import Problems, Sheet, read_sheet
+from vht.errors import DataError, ModelError, UnitError
 
 if TYPE_CHECKING:
     from vht.cohort.schema import AllometryTable, GenotypeTable, Quantity, StudyFile
-    from vht.covariates import ByScore, Fitted, Rule
+    from vht.covariates import ByScore, Fitted, People, Rule
     from vht.model import Organ, Twins
 
 _SIZE = {"weight": "kg", "lean_body_weight": "kg", "body_surface_area": "m^2", "blood_volume": "L"}
@@ -30,7 +33,12 @@ class Rules:
         self.note, self.number = note, number
 
     def read(
-        self, form: StudyFile, parameters: Mapping[str, Any], known: Callable[[str, str, str, Mapping[str, Any]], bool]
+        self,
+        form: StudyFile,
+        parameters: Mapping[str, Any],
+        known: Callable[[str, str, str, Mapping[str, Any]], bool],
+        *,
+        given: bool,
     ) -> tuple[Rule, ...]:
         """All rules of a study.
 
@@ -38,6 +46,7 @@ class Rules:
             form: the study file.
             parameters: of the model.
             known: notes an unknown name: key, kind, name, all names.
+            given: whether the file has anything in that section, well formed or not.
         """
         from vht.covariates import Genotype, Maturation, RenalFunction
 
@@ -49,10 +58,10 @@ class Rules:
             if table.allometry is not None:
                 rules.append(self._allometry(f"{key}.allometry", name, table.allometry))
             if table.maturation is not None:
-                given = {"hill": table.maturation.hill}
+                own = {"hill": table.maturation.hill}
                 if table.maturation.half is not None:
-                    given["half"] = self.number(f"{key}.maturation.half", table.maturation.half, "week")
-                rules.append(Maturation(name, **{k: v for k, v in given.items() if v is not None}))
+                    own["half"] = self._positive(f"{key}.maturation.half", table.maturation.half, "week")
+                rules.append(Maturation(name, **{k: v for k, v in own.items() if v is not None}))
             if table.renal is not None:
                 reference = 100.0
                 if table.renal.reference is not None:
@@ -62,11 +71,13 @@ class Rules:
                 effect = self._effect(f"{key}.genotype", table.genotype)
                 if effect is not None:
                     rules.append(Genotype(name, effect))
+            if all(rule is None for _, rule in table):
+                self.note(key, "There is no rule here: add, say, `allometry = 0.75`.")
         if form.covariates and form.tables.people is None:
             self.note(
                 "tables.people", 'Covariates set parameters, but nobody has any: give a table, `people = "people.csv"`.'
             )
-        if form.tables.people is not None and not form.covariates:
+        if form.tables.people is not None and not given:
             self.note(
                 "covariates", "There is a table of people, but nothing follows from it: add, say, `[covariates.CL]`."
             )
@@ -97,32 +108,124 @@ class Rules:
         return number if number > 0.0 else 1.0
 
 
-def people_twins(model: Organ, twins: Twins, path: pathlib.Path, rules: Sequence[Rule]) -> Twins:
-    """Twins with the parameters that follow from a table of people.
+def read_people(
+    path: pathlib.Path, rules: Sequence[Rule], problems: Problems
+) -> tuple[Sheet, list[str], Int[np.ndarray, " rows"], People | None] | None:
+    """Read a table of people, and hold it against the rules that are to be applied.
+
+    Args:
+        path: of the file.
+        rules: what is needed of each person.
+        problems: where to note what is wrong.
+
+    Returns:
+        The table, the different names, which of them each row has, and the people, if nothing is wrong with them; None if
+        the table cannot be read.
+    """
+    from vht.covariates import ACTIVITY, People
+    from vht.covariates.people import UNITS, impossible
+
+    count, sheet = len(problems.found), read_sheet(path, str(path), problems)
+    if sheet is None or not sheet.expect(["twin"], [*UNITS, "sex", *ACTIVITY]):
+        return None
+    twins, twin = sheet.words("twin")
+    sheet.once("twin", twins, twin)
+    columns: dict[str, np.ndarray] = {}
+    good: dict[str, np.ndarray] = {}
+    for name in sheet.columns:
+        if name in UNITS:
+            columns[name], good[name] = _numbers(sheet, name)
+        elif name == "sex" or name in ACTIVITY:
+            words, codes = sheet.words(name)
+            columns[name] = np.array(words)[codes]
+            good[name] = columns[name] != ""
+        else:
+            continue
+        for row, message in impossible(name, columns[name]):
+            if good[name][row]:
+                sheet.add(row, name, message)
+                good[name][row] = False
+    for rule in rules:
+        _try(rule, sheet, columns, good)
+    people = People(columns, [twins[code] for code in twin]) if len(problems.found) == count else None
+    return sheet, twins, twin, people
+
+
+def _numbers(sheet: Sheet, name: str) -> tuple[Float[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
+    """A covariate in its own unit, and which rows have one."""
+    from vht.covariates.people import UNITS, converted
+
+    values, good = sheet.numbers(name)
+    try:
+        if name in sheet.units:
+            return converted(name, values, sheet.units[name]), good
+        sheet.add(None, name, f"The header must say the unit, such as `{name} [{UNITS[name]}]`.")
+    except UnitError as error:
+        sheet.add(None, name, str(error))
+    return values, np.zeros(sheet.rows, bool)
+
+
+def _try(rule: Rule, sheet: Sheet, columns: Mapping[str, np.ndarray], good: Mapping[str, np.ndarray]) -> None:
+    """Note what a rule needs and does not find, and to whom it cannot be applied.
+
+    Args:
+        rule: to try.
+        sheet: the table.
+        columns: its covariates.
+        good: which of their cells can be used; what is wrong with the others has been noted.
+    """
+    from vht.covariates import Genotype, People
+    from vht.covariates.people import NotKnown
+
+    try:
+        rule.factor(People({name: values[:0] for name, values in columns.items()}, []))
+    except NotKnown as error:
+        sheet.add(None, error.covariate, f"The column is missing: {error}")
+        return
+    whole = np.logical_and.reduce([np.ones(sheet.rows, bool), *good.values()])
+    failed = _failures(rule, People({name: values[whole] for name, values in columns.items()}), np.flatnonzero(whole))
+    for row in np.flatnonzero(~whole):
+        one = People({name: values[[row]] for name, values in columns.items() if good[name][row]}, [row])
+        with contextlib.suppress(NotKnown):
+            failed += _failures(rule, one, np.array([row]))
+    rows: dict[str, list[int]] = {}
+    for row, message in sorted(failed):
+        rows.setdefault(message, []).append(row)
+    for message, (first, *more) in rows.items():
+        others = f" (and in {len(more):,} more row{'s' if len(more) > 1 else ''})" if more else ""
+        column = rule.effect.gene if isinstance(rule, Genotype) else None
+        sheet.add(first, column, f"For `{rule.parameter}`: {message}{others}")
+
+
+def _failures(rule: Rule, people: People, rows: Int[np.ndarray, " people"]) -> list[tuple[int, str]]:
+    """To whom a rule cannot be applied, and why: found by halves, since there are few of them among many."""
+    from vht.covariates.people import NotKnown
+
+    try:
+        rule.factor(people)
+        return []
+    except NotKnown:
+        raise
+    except (DataError, ModelError) as error:
+        if len(people) == 1:
+            return [(int(rows[0]), str(error))]
+    half = len(people) // 2
+    return _failures(rule, people[:half], rows[:half]) + _failures(rule, people[half:], rows[half:])
+
+
+def people_twins(model: Organ, twins: Twins, people: People, rules: Sequence[Rule]) -> Twins:
+    """Twins with the parameters that follow from what is known of people.
 
     Args:
         model: its parameters are those of the reference person, for whom no table says otherwise.
-        twins: of the other tables; nobody if there are none.
-        path: of the table.
+        twins: of the other tables.
+        people: these twins, in their order.
         rules: to apply.
-
-    Raises:
-        DataError: anything wrong with the table; people who are not these twins.
     """
-    from vht.covariates import People, scale
+    from vht.covariates import scale
     from vht.model import Twins
 
-    people = People.read(path)
-    if len(twins):
-        for one, others, where in ((twins, people, "in this table"), (people, twins, "in the other tables")):
-            for name in one:
-                if name not in others.names:
-                    raise DataError(f"{path}: the twin `{name}` has no row {where}.{nearest(name, others.names)}")
-        people = people[[people.names.index(name) for name in twins]]
     columns = dict(twins.columns)
     for rule in rules:
         columns.setdefault(rule.parameter, np.full(len(people), float(getattr(model, rule.parameter))))
-    try:
-        return scale(Twins(model, columns, people.names), people, rules)
-    except (DataError, ModelError) as error:
-        raise DataError(f"{path}: {error}") from None
+    return scale(Twins(model, columns, people.names), people, rules)

@@ -115,6 +115,16 @@ class Sheet:
                 self.add(row, name, "The cell is empty.")
         return words, codes
 
+    def once(self, name: str, words: Sequence[str], codes: Int[np.ndarray, " rows"]) -> None:
+        """Note rows of a column of names (see `words`) that have the name of an earlier row."""
+        first = np.full(len(words), -1)
+        for row in np.flatnonzero(np.bincount(codes, minlength=len(words))[codes] > 1):
+            if first[codes[row]] < 0:
+                first[codes[row]] = row
+            elif words[codes[row]]:
+                where, word = self.lines[first[codes[row]]], words[codes[row]]
+                self.add(row, name, f"There is one row for each {name}, but `{word}` is in row {where} already.")
+
     def numbers(
         self, name: str, *, needed: bool = True
     ) -> tuple[Float[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:

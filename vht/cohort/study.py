@@ -118,6 +118,7 @@ class Study:
             observables={name: units[o.output] for name, o in self.observables.items()},
             since=self.since,
             interpolation=self.interpolation,
+            rules=self.rules,
         )
 
     @cached_property
@@ -189,8 +190,8 @@ class Study:
         """
         from vht.model import Twins
 
-        twins = Twins(self.model, self.data.columns, names=self.data.twins)
-        return twins if self.files.people is None else people_twins(self.model, twins, self.files.people, self.rules)
+        twins, people = Twins(self.model, self.data.columns, names=self.data.twins), self.data.people
+        return twins if people is None else people_twins(self.model, twins, people, self.rules)
 
     @cached_property
     def twins(self) -> Twins:

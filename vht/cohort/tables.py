@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from vht.cohort.rules import read_people
 from vht.cohort.sheet import Problems, Sheet, read_sheet
 from vht.errors import UnitError, nearest
 
 if TYPE_CHECKING:
     from vht.calibrate import Measurements
+    from vht.covariates import People, Rule
     from vht.model import Organ
     from vht.solve import Schedule
 
@@ -65,6 +67,7 @@ class CohortData:
         schedule: doses and measured inputs, one row of each array a twin; None if there are none.
         columns: parameters known for each twin, ``[twins]`` by name.
         initial: initial values known for each twin, ``[twins]`` by state.
+        people: what is known of each twin's weight, age, sex and the like; None if there is no such table.
     """
 
     twins: tuple[str, ...]
@@ -72,6 +75,7 @@ class CohortData:
     schedule: Schedule | None = None
     columns: Mapping[str, Float[np.ndarray, " twins"]] = field(default_factory=dict)
     initial: Mapping[str, Float[np.ndarray, " twins"]] = field(default_factory=dict)
+    people: People | None = None
 
 
 def read_cohort(
@@ -81,6 +85,7 @@ def read_cohort(
     observables: Mapping[str, str] | None = None,
     since: Mapping[str, float] | None = None,
     interpolation: Mapping[str, Any] | None = None,
+    rules: Sequence[Rule] = (),
 ) -> CohortData:
     """Read and check a cohort's tables.
 
@@ -90,6 +95,7 @@ def read_cohort(
         observables: unit of each observable.
         since: earlier measurements of an observable are checked and then left out; in the model's unit of time.
         interpolation: of a measured input, "linear" (default) or "hold".
+        rules: that are to be applied to people.
 
     Raises:
         DataError: anything wrong with any table; `problems` lists all of it.
@@ -113,6 +119,12 @@ def read_cohort(
     if files.covariates is not None:
         covariates = _read_covariates(files.covariates, model, problems)
         seen.append(covariates)
+    people = None
+    if files.people is not None:
+        found = read_people(files.people, rules, problems)
+        if found is not None:
+            people = found[3]
+            seen.append(_Covariates(*found[:3], {}))
     read = [table for table in seen if table is not None and not (isinstance(table, _Long) and table.shared)]
     # without measurements, the table that says most about the twins decides who there is
     chief = measured if files.measurements is not None else covariates or (read[0] if read else None)
@@ -143,6 +155,7 @@ def read_cohort(
         schedule if schedule.doses or schedule.signals else None,
         columns,
         initial,
+        None if people is None else people[[people.names.index(name) for name in twins]],
     )
 
 
@@ -163,6 +176,8 @@ class _Long:
 
 @dataclass(frozen=True, eq=False)
 class _Covariates:
+    """A checked table with one row a twin; its columns are by twin."""
+
     sheet: Sheet
     twins: list[str]
     twin: Int[np.ndarray, " rows"]
@@ -258,15 +273,7 @@ def _read_covariates(path: pathlib.Path, model: type[Organ], problems: Problems)
     if not sheet.expect(["twin"], list(units)):
         return None
     twins, twin = sheet.words("twin")
-    first = np.full(len(twins), -1)
-    for row in np.flatnonzero(np.bincount(twin, minlength=len(twins))[twin] > 1):
-        if first[twin[row]] < 0:
-            first[twin[row]] = row
-        elif twins[twin[row]]:
-            where = sheet.lines[first[twin[row]]]
-            sheet.add(
-                row, "twin", f"There is one row for each twin, but `{twins[twin[row]]}` is in row {where} already."
-            )
+    sheet.once("twin", twins, twin)
     columns, one = {}, np.zeros(sheet.rows, np.int64)
     for name in sheet.columns:
         if name not in units:

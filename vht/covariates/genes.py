@@ -21,8 +21,9 @@ def _values(**alleles: str) -> Mapping[str, float]:
     return MappingProxyType(known)
 
 
-# values of CPIC: CYP2D6 by Caudle et al., Clin. Transl. Sci. 13:116, 2020; CYP2C9 by Theken et al., Clin. Pharmacol. Ther.
-# 108:191, 2020, and the tables that belong to them. Alleles of uncertain or unknown function have none.
+# CPIC's tables of alleles. CYP2D6: Caudle et al., Clin. Transl. Sci. 13:116, 2020, with the values CPIC has had since March
+# 2023, when *9 and *41 went from 0.5 to 0.25; CYP2C9: Theken et al., Clin. Pharmacol. Ther. 108:191, 2020. Alleles of
+# uncertain or unknown function have none.
 ACTIVITY: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "CYP2C9": _values(
@@ -31,11 +32,11 @@ ACTIVITY: Mapping[str, Mapping[str, float]] = MappingProxyType(
             none="3 6 13 15 24 25 33 35 39 42 43 45 52",
         ),
         "CYP2D6": _values(
-            normal="1 2 33 34 35 39 45 46 48 53",
-            half="9 14 17 29 41 49 50 54 55 59",
-            quarter="10",
-            none="3 4 5 6 7 8 11 12 13 15 18 19 20 21 31 36 38 40 42 44 47 51 56 57 60 62 68 69 92 96 99 100 101 114 120 "
-            "124 129",
+            normal="1 2 27 33 34 35 39 45 46 48 53",
+            half="14 17 29 49 50 54 55 59",
+            quarter="9 10 32 41 52 91 109 119 132",
+            none="3 4 5 6 7 8 11 12 13 15 18 19 20 21 31 36 38 40 42 44 47 51 56 57 60 62 68 69 81 92 96 99 100 101 114 "
+            "120 124 129 143 144 156 161",
         ),
     }
 )
@@ -46,7 +47,7 @@ def activity_score(gene: str, diplotype: str) -> float:
 
     Args:
         gene: "CYP2D6" or "CYP2C9".
-        diplotype: two star alleles, ``*1/*4``; several copies of one are ``*2x2``.
+        diplotype: two star alleles, ``*1/*4``; several copies of one are ``*2x2``, different ones in a row ``*36+*10``.
 
     Raises:
         DataError: an unknown gene, something that is no diplotype, or an allele without an activity value.
@@ -71,12 +72,12 @@ def phenotype(gene: str, diplotype: str) -> str:
 
 
 def _alleles(gene: str, diplotype: str) -> list[tuple[str, int]]:
-    """Both alleles and how many copies of each, in the order of their numbers."""
+    """The alleles and how many copies of each, in the order of their numbers."""
     if gene not in ACTIVITY:
         raise DataError(f"There are no activity values for the gene `{gene}`.{nearest(gene, ACTIVITY)}")
-    parts = [part.strip().removeprefix(gene) for part in diplotype.split("/")]
-    found = [_ALLELE.match(part) for part in parts]
-    if len(parts) != 2 or None in found:
+    sides = diplotype.split("/")
+    found = [_ALLELE.match(part.strip().removeprefix(gene)) for side in sides for part in side.split("+")]
+    if len(sides) != 2 or None in found:
         raise DataError(
             f"A diplotype is written `*1/*4`, copies of one allele `*2x2`, but got `{diplotype}` for {gene}."
         )
@@ -85,7 +86,7 @@ def _alleles(gene: str, diplotype: str) -> list[tuple[str, int]]:
         if allele not in ACTIVITY[gene]:
             raise DataError(
                 f"The allele `{allele}` of {gene} has no activity value: its function is unknown or uncertain, or the name is "
-                f"wrong.{nearest(allele, ACTIVITY[gene])}"
+                "wrong."
             )
     return sorted(pairs, key=lambda pair: int(pair[0][1:]))
 
@@ -180,7 +181,8 @@ def _positive(name: str, value: float) -> None:
         raise ModelError(f"`{name}` must be positive, but got {value}.")
 
 
-# 0.314 L/h at 71 years in *1/*1, less by 31.5, 45.3, 72.2, 69.0 and 85.2 % in the others; between people 31 %
+# 0.314 L/h at 71 years in *1/*1, less by 31.5, 45.3, 72.2, 69.0 and 85.2 % in the others; between people 31 %. With each
+# year of age it falls by 0.91 % of that at 71, alike in all: the model's own value is that of *1/*1 at the person's age.
 S_WARFARIN = Fitted(
     gene="CYP2C9",
     clearance=MappingProxyType(

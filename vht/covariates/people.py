@@ -18,8 +18,28 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNITS = {"weight": "kg", "height": "cm", "age": "year", "creatinine": "mg/dL", "postmenstrual_age": "week"}
+LIMITS = {
+    "weight": (0.2, 700.0),
+    "height": (15.0, 280.0),
+    "age": (0.0, 130.0),
+    "creatinine": (0.01, 100.0),
+    "postmenstrual_age": (20.0, 6800.0),
+}
+"""What is a mistake, such as a wrong unit, outside them: wider than anyone who was ever measured."""
 _HEADER = re.compile(r"^\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*$")
 _GRAM_PER_MOLE = 113.12  # of creatinine
+
+
+class NotKnown(DataError):
+    """A covariate that a rule needs is not known of these people.
+
+    Attributes:
+        covariate: its name.
+    """
+
+    def __init__(self, covariate: str, message: str) -> None:
+        super().__init__(message)
+        self.covariate = covariate
 
 
 class People:
@@ -32,7 +52,7 @@ class People:
 
     Raises:
         DataError: an unknown covariate (suggests the nearest), columns of different lengths, a sex that is neither, a number
-            that is none.
+            that is none or that nobody has. NaN is allowed, until a rule needs it.
     """
 
     def __init__(self, columns: Mapping[str, Sequence[Any] | np.ndarray], names: Sequence[Any] | None = None) -> None:
@@ -52,11 +72,11 @@ class People:
             lengths["names"] = (len(names),)
         if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
             raise DataError(f"Each covariate has one value a person, but got the shapes {lengths}.")
-        for word in np.unique(self.columns.get("sex", np.array([], str))):
-            if word not in SEXES:
-                raise DataError(f'`sex` must be "male" or "female", but got "{word}".')
         n = next(iter(lengths.values()), (0,))[0]
         self.names: tuple[str, ...] = tuple(map(str, range(n) if names is None else names))
+        for name, values in self.columns.items():
+            for row, message in impossible(name, values):
+                raise DataError(f"`{self.names[row]}`: {message}")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,10 +100,11 @@ class People:
             wanted_by: what needs it, for the message.
 
         Raises:
-            DataError: it is not known.
+            NotKnown: it is not known.
         """
         if name not in self.columns:
-            raise DataError(f"{wanted_by} needs `{name}`, but of these people only {', '.join(self.columns)} is known.")
+            known = ", ".join(f"`{column}`" for column in self.columns)
+            raise NotKnown(name, f"{wanted_by} needs `{name}`, but known are {f'only {known}' if known else 'none'}.")
         return self.columns[name]
 
     @classmethod
@@ -95,8 +116,6 @@ class People:
         Raises:
             DataError: no column `twin`, an unknown covariate, a number without a unit or with one that does not fit.
         """
-        from vht.model.units import convert
-
         if "twin" not in table.column_names:
             raise DataError(f"{file}: covariates have a column `twin`, but got {', '.join(table.column_names)}.")
         columns: dict[str, Any] = {}
@@ -113,16 +132,10 @@ class People:
                     )
                 if any(not isinstance(cell, int | float) for cell in cells):
                     raise DataError(f"{file}, column `{header}`: every cell must be a number.")
-                values = np.array(cells, np.float64)
                 try:
-                    cells = convert(values, "year" if unit in ("y", "years") else unit, UNITS[name])
+                    cells = converted(name, np.array(cells, np.float64), unit)
                 except UnitError as error:
-                    if name != "creatinine":
-                        raise DataError(f"{file}, column `{header}`: {error}") from None
-                    try:
-                        cells = convert(values, unit, "mmol/L") * _GRAM_PER_MOLE / 10.0
-                    except UnitError:
-                        raise DataError(f"{file}, column `{header}`: {error}") from None
+                    raise DataError(f"{file}, column `{header}`: {error}") from None
             columns[name] = cells
         try:
             return cls(columns, table.column("twin").to_pylist())
@@ -147,6 +160,41 @@ class People:
         except pa.ArrowInvalid as error:
             raise DataError(f"{path}: {error}") from error
         return cls.from_table(table, str(path))
+
+
+def converted(name: str, values: Float[np.ndarray, " people"], unit: str) -> Float[np.ndarray, " people"]:
+    """Numbers of a covariate in its own unit; creatinine may be in mol per volume too.
+
+    Raises:
+        UnitError: a unit that does not fit.
+    """
+    from vht.model.units import convert
+
+    try:
+        return convert(values, "year" if unit in ("y", "years") else unit, UNITS[name])
+    except UnitError:
+        if name == "creatinine":
+            try:
+                return convert(values, unit, "mmol/L") * _GRAM_PER_MOLE / 10.0
+            except UnitError:
+                pass
+        raise
+
+
+def impossible(name: str, values: np.ndarray) -> list[tuple[int, str]]:
+    """Which values of a covariate nobody has: number of the person, and what is wrong."""
+    if name == "sex":
+        return [
+            (int(row), f'`sex` must be "male" or "female", but got "{values[row]}".')
+            for row in np.flatnonzero(~np.isin(values, SEXES))
+        ]
+    if name not in LIMITS:
+        return []
+    low, high = LIMITS[name]
+    return [
+        (int(row), f"`{name}` lies between {low:g} and {high:g} {UNITS[name]} in everyone, but got {values[row]:g}.")
+        for row in np.flatnonzero((values < low) | (values > high))
+    ]
 
 
 def sizes(people: People, size: str, wanted_by: str) -> Float[np.ndarray, " people"]:

@@ -84,6 +84,11 @@ class Maturation:
     half: float = 47.7
     hill: float = 3.4
 
+    def __post_init__(self) -> None:
+        for name in ("half", "hill"):
+            if not getattr(self, name) > 0.0:
+                raise ModelError(f"`{name}` must be positive, but got {getattr(self, name)} for `{self.parameter}`.")
+
     def factor(self, people: People) -> Float[np.ndarray, " people"]:
         """See `Rule`. Without a postmenstrual age, people are taken to be born at 40 weeks."""
         if "postmenstrual_age" in people.columns:
@@ -95,6 +100,9 @@ class Maturation:
 @dataclasses.dataclass(frozen=True)
 class RenalFunction:
     """Clearance of which the kidneys carry a share, in proportion to their filtration.
+
+    Cockcroft and Gault's number grows with weight. Beside `Allometry` of the same parameter take "ckd_epi", which is per body
+    surface: else size counts twice.
 
     Attributes:
         parameter: its name.
