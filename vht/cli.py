@@ -128,7 +128,10 @@ def models(
             console.result({"file": str(draw)})
         elif name is None:
             found = catalogue()
-            console.show(models_table(found))
+            bodies = {key: each for key, each in found.items() if hasattr(each, "parts")}
+            console.show(models_table("Organs", {key: each for key, each in found.items() if key not in bodies}))
+            console.show(models_table("Bodies", bodies))
+            console.show("vht models NAME shows one with its parameters; vht models BODY --draw FILE.svg draws a body")
             console.result({key: describe(key, each) for key, each in found.items()})
         else:
             for table in model_tables(name, model(name)):

@@ -90,12 +90,17 @@ def simulation_table(title: str, trajectory: Trajectory, seconds: float) -> Tabl
     return table
 
 
-def models_table(models: dict[str, type[Organ]]) -> Table:
-    """The library of models."""
+def models_table(title: str, models: dict[str, type[Organ]]) -> Table:
+    """Some models of the library, and what each was verified against.
+
+    Args:
+        title: of the table.
+        models: by name.
+    """
     from vht.library import cited, verification
     from vht.model import parameters, states
 
-    table = _table("Models")
+    table = _table(title)
     table.add_column("name", no_wrap=True, style="bold")
     table.add_column("what it is", ratio=3)
     table.add_column("states", justify="right")
@@ -108,7 +113,6 @@ def models_table(models: dict[str, type[Organ]]) -> Table:
         checked = f"{escaped(_record(records[0]))}{more}" if records else "[dim]nothing recorded[/]"
         counts = str(len(states(model))), str(len(parameters(model)))
         table.add_row(name, escaped(summary(model)), *counts, escaped(cited(model)), checked)
-    table.caption = "vht models NAME shows one with its parameters; vht models BODY --draw FILE.svg draws a body"
     return table
 
 
