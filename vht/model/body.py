@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-from jax.extend import core as jex
-from jax.interpreters import partial_eval
+from jax.core import Tracer
 
 from vht.errors import ModelError
-from vht.model.organ import Organ, Variables, initial_state, variables, with_parameters
+from vht.model import joined
+from vht.model.joined import Parts
+from vht.model.organ import Organ, Variables, variables, with_parameters
 from vht.model.priors import LogNormal, Normal, Prior, Uniform
 from vht.model.variables import Scalar, Variable, Vars, check_known, declare
-from vht.model.wiring import Converted, Source, Sources, Stage, converted, join, stages
+from vht.model.wiring import Converted, Source, Sources, converted, join, stages
 
-__all__ = ["Body", "Converted", "Parts", "converted", "parts"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Parts:
-    """What a body is made of.
-
-    Attributes:
-        organs: by name, with the parameters that are the body's defaults.
-        sources: of every wired input, by its name in the body.
-        stages: in which order outputs become known.
-        cut: wired inputs that are algebraic variables, with the guess of each.
-        clocks: by organ, its units of time in one of the body's.
-        open_scale: by input of kind "flow" that is given per time, the organ's value for each unit of the body's.
-        lag_scale: by parameter that delays doses, the organ's value for each unit of the body's.
-        conserved: by quantity, the organs' quantities of which it is the sum.
-    """
-
-    organs: Mapping[str, Organ]
-    sources: Mapping[str, tuple[Source, ...]]
-    stages: tuple[Stage, ...]
-    cut: Mapping[str, float]
-    clocks: Mapping[str, float]
-    open_scale: Mapping[str, float]
-    lag_scale: Mapping[str, float]
-    conserved: Mapping[str, tuple[tuple[str, str], ...]]
+__all__ = ["Body", "Converted", "Parts", "converted", "parts", "structure"]
 
 
 def Body(
@@ -63,11 +40,13 @@ def Body(
     drives, and all of kind "flow" (what is scheduled adds to the wires); its outputs are all outputs. An organ may be a body.
 
     In a body whose unit of time is not an organ's, the organ's rates are converted. So are the flows per time into it and the
-    lags of its doses, which are the body's inputs and parameters: they are in the body's unit of time there.
+    lags of its doses, which are the body's inputs and parameters: they are in the body's unit of time there. All else, signals
+    per time among it, keeps its unit.
 
     Args:
         organs: by name. Their parameters' values are the body's. Where one is not the organ's own default, its prior moves
-            along: by the same factor if it is log-normal, by the same difference if it is normal.
+            along: by the same factor if it is log-normal, by the same difference if it is normal. Where many bodies differ
+            in numbers only, `vht.Twins` or `vht.model.with_parameters` spare a class for each.
         wires: by input, the output that drives it, or several that add up in a port of kind "flow". Units must be equal;
             `converted` joins those that differ. What is wired has no value of its own any more.
         name: of the model, in errors and tables.
@@ -84,10 +63,14 @@ def Body(
         ModelError: unknown ports (suggests the nearest), units that differ, several sources for a signal, an algebraic loop
             (names the outputs on it), organs with different units of time.
     """
+    given = {"organs": organs, "wires": wires, "algebraic": algebraic, "conserved": conserved, "defaults": defaults}
+    for argument, value in given.items():
+        if not isinstance(value, Mapping | None):
+            raise ModelError(f"`{argument}` must be a dictionary by name, but got {value!r:.100}.")
     organs = dict(organs)
     _check_organs(organs)
-    sources = join(organs, {} if wires is None else wires)
-    guesses = {} if algebraic is None else {key: float(guess) for key, guess in algebraic.items()}
+    sources = join(organs, wires or {})
+    guesses = _floats("algebraic", algebraic or {})
     for key in guesses:
         check_known("wired input", key, sources, name)
     units = {organ: type(model).time for organ, model in organs.items()}
@@ -102,8 +85,10 @@ def Body(
         organs=tuple((key, _Structure(type(model), _numbers(model))) for key, model in organs.items()),
         sources=tuple(sources.items()),
         cut=tuple(guesses.items()),
-        conserved=tuple((key, tuple(group)) for key, group in (conserved or {}).items()),
-        defaults=tuple((key, float(value)) for key, value in (defaults or {}).items()),
+        conserved=tuple(
+            (key, (group,) if isinstance(group, str) else tuple(group)) for key, group in (conserved or {}).items()
+        ),
+        defaults=tuple(_floats("defaults", defaults or {}).items()),
     )
     cls = _class(plan)
     # numbers of a transformation are not part of the class: they enter here
@@ -112,7 +97,7 @@ def Body(
         f"{key}.{p}": getattr(model, p) for key, model in organs.items() for p in variables(type(model)).parameters
     }
     scale = made.lag_scale
-    return cls(**{key: value / scale[key] if key in scale else value for key, value in values.items()})
+    return cls(**{key: value * (1.0 / scale[key]) if key in scale else value for key, value in values.items()})
 
 
 def parts(model: Organ | type[Organ]) -> Parts:
@@ -125,6 +110,18 @@ def parts(model: Organ | type[Organ]) -> Parts:
     if not isinstance(found, Parts):
         raise ModelError(f"`{getattr(model, '__name__', type(model).__name__)}` is one organ, not a body.")
     return found
+
+
+def structure(model: type[Organ]) -> type[Organ]:
+    """The one class of all bodies that differ from a body in numbers only; that of an organ is its own.
+
+    Its equations are theirs, so what is compiled for it serves all of them. Defaults and priors are the organs' own.
+    """
+    plan = vars(model).get("_plan")
+    if plan is None:
+        return model
+    organs = tuple((name, _Structure(structure(organ.model), ())) for name, organ in plan.organs)
+    return _class(plan._replace(organs=organs))
 
 
 class _Structure(NamedTuple):
@@ -164,18 +161,41 @@ def _check_organs(organs: Mapping[Any, Any]) -> None:
         variables(type(model))
 
 
+def _floats(argument: str, given: Mapping[str, Any]) -> dict[str, float]:
+    found = {}
+    for name, value in given.items():
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            raise ModelError(f"`{argument}` holds numbers, but got {value!r:.100} for `{name}`.") from None
+    return found
+
+
 def _numbers(model: Organ) -> tuple[tuple[str, float], ...]:
     known = variables(type(model)).parameters
-    values = ((name, getattr(model, name), v.bounds) for name, v in known.items())
-    # what lies outside its bounds is one twin's, and no default
-    return tuple(
-        (name, float(value))
-        for name, value, bounds in values
-        if isinstance(value, int | float) and (bounds is None or bounds[0] <= value <= bounds[1])
-    )
+    plain = ((name, getattr(model, name)) for name in known)
+    values = ((name, float(value)) for name, value in plain if not isinstance(value, Tracer))
+    # what lies outside its bounds or is no number is one twin's, and no default
+    return tuple((name, value) for name, value in values if math.isfinite(value) and _within(value, known[name].bounds))
+
+
+def _within(value: float, bounds: tuple[float, float] | None) -> bool:
+    return bounds is None or bounds[0] <= value <= bounds[1]
 
 
 # ------------------------------------------------------------------------------------------------------- its class
+
+
+class _BodyType(type(Organ)):
+    """Classes of bodies: made when needed, so that one is pickled as what it is made from."""
+
+
+def _pickled(cls: Any) -> Any:
+    plan = vars(cls).get("_plan")
+    return cls.__qualname__ if plan is None else (_class, (plan,))
+
+
+copyreg.pickle(_BodyType, _pickled)
 
 
 @functools.lru_cache(maxsize=256)
@@ -190,7 +210,9 @@ def _class(plan: _Plan) -> type[Organ]:
         organ, wired = name.split(".")[0], name in sources
         if wired and input_.port != "flow":
             continue
-        unit, own = _per_time(input_.unit, type(organs[organ]).time, plan.time), input_.unit
+        unit = own = input_.unit
+        if input_.port == "flow":
+            unit = _per_time(own, type(organs[organ]).time, plan.time)
         if unit != own:
             open_scale[name] = _scale(unit, own)
         lag = None if input_.lag is None else f"{organ}.{input_.lag}"
@@ -231,20 +253,21 @@ def _class(plan: _Plan) -> type[Organ]:
         "time": plan.time,
         "citation": plan.citation,
         "parts": made,
+        "_plan": plan,
         "State": _group(f"{plan.name}.State", states),
         "In": _group(f"{plan.name}.In", ports),
         "Out": _group(f"{plan.name}.Out", dict(_prefixed(known, "outputs"))),
         "Conserved": _group(f"{plan.name}.Conserved", quantities),
         "Events": _group(f"{plan.name}.Events", dict(_prefixed(known, "events"))),
-        "rates": _rates,
-        "outputs": _outputs,
-        "initial": _initial,
-        "conserved": _amounts,
-        "after": _after,
+        "rates": joined.rates,
+        "outputs": joined.outputs,
+        "initial": joined.initial,
+        "conserved": joined.amounts,
+        "after": joined.after,
         "__repr__": _repr,
     }
     if any(of.events for of in known.values()):
-        namespace["crossings"] = _crossings
+        namespace["crossings"] = joined.crossings
     return _group(plan.name, fields, Organ, namespace)
 
 
@@ -273,7 +296,8 @@ def _group(name: str, known: Mapping[str, Variable], base: type = Vars, more: Ma
         **{key: declare(variable) for key, variable in known.items()},
         **(more or {}),
     }
-    return type(base)(name.split(".")[-1], (base,), namespace)
+    kind: Any = _BodyType if base is Organ else type(base)
+    return kind(name.split(".")[-1], (base,), namespace)
 
 
 def _scale(found: str, wanted: str) -> float:
@@ -299,6 +323,8 @@ def _rescaled(variable: Variable, scale: float, unit: str) -> Variable:
 
 def _recentred(variable: Variable, value: float) -> Prior | None:
     """The prior around another value than the organ's own: a body's people differ from each other, not from the body."""
+    if value == variable.default:
+        return variable.prior
     match variable.prior:
         case Normal() if variable.default is not None:
             return Normal(variable.prior.mean + value - variable.default, variable.prior.sd)
@@ -331,157 +357,16 @@ def _conserved(
         if not group or len({every[each].unit for each in group}) > 1:
             said = ", ".join(f"`{each}` in {every[each].unit}" for each in group) or "none"
             raise ModelError(f"`{name}` is a sum of conserved quantities in one unit, but got {said}.")
+        if all(each.split(".", 1)[0] not in flows for each in group):
+            said = ", ".join(f"`{each}`" for each in group)
+            raise ModelError(
+                f"Nothing flows between the organs of {said}: each is conserved already, so leave `{name}` out."
+            )
         meaning = f"sum of {', '.join(group)}"
         quantities[name] = Variable(name, "conserved quantity", every[group[0]].unit, meaning)
         sums[name] = tuple(tuple(each.split(".", 1)) for each in group)
     return quantities, sums
 
 
-# -------------------------------------------------------------------------------------------------- its equations
-
-
-class _Joined(NamedTuple):
-    """The organs of one twin's body at one instant."""
-
-    parts: Parts
-    organs: dict[str, Organ]
-    clock: dict[str, Scalar]
-    states: dict[str, Any]
-    inputs: dict[str, Any]
-    cut: dict[str, Any]
-
-
-def _organs(body: Any) -> dict[str, Organ]:
-    made = body.parts
-    found = {}
-    for name, organ in made.organs.items():
-        keys = {p: f"{name}.{p}" for p in variables(type(organ)).parameters}
-        scale = made.lag_scale
-        values = {p: getattr(body, k) * scale[k] if k in scale else getattr(body, k) for p, k in keys.items()}
-        found[name] = with_parameters(organ, values)
-    return found
-
-
-def _states(made: Parts, x: Any) -> dict[str, Any]:
-    return {
-        name: organ.State(**{s: getattr(x, f"{name}.{s}") for s in variables(type(organ)).states})
-        for name, organ in made.organs.items()
-    }
-
-
-def _join(body: Any, t: Scalar, x: Any, u: Any) -> _Joined:
-    """All inputs of all organs: what is scheduled, and what comes by wire."""
-    made: Parts = body.parts
-    organs, states = _organs(body), _states(made, x)
-    clock = {name: t if made.clocks[name] == 1.0 else t * made.clocks[name] for name in organs}
-    known: dict[str, Scalar] = {}
-
-    def arriving(sink: str) -> Scalar | None:
-        """What wires bring, None while it is not known."""
-        if not all(source.name in known for source in made.sources[sink]):
-            return None
-        terms = [known[s.name] if s.scale == 1.0 else s.scale * known[s.name] for s in made.sources[sink]]
-        return functools.reduce(lambda a, b: a + b, terms)
-
-    def given(sink: str, variable: Variable) -> Scalar:
-        value = getattr(u, sink, None)
-        scheduled = value if value is None or sink not in made.open_scale else made.open_scale[sink] * value
-        if sink in made.cut:
-            return getattr(x, sink)
-        if sink in made.sources:
-            wired = arriving(sink)
-            if wired is not None:
-                return wired if scheduled is None else scheduled + wired
-        return (variable.default or 0.0) if scheduled is None else scheduled
-
-    def inputs(organ: str) -> Any:
-        model = organs[organ]
-        return model.In(**{p: given(f"{organ}.{p}", v) for p, v in variables(type(model)).inputs.items()})
-
-    for stage in made.stages:
-        model = organs[stage.organ]
-        values = _needed(model, stage.outputs, clock[stage.organ], states[stage.organ], inputs(stage.organ))
-        known.update({f"{stage.organ}.{o}": value for o, value in zip(stage.outputs, values, strict=True)})
-    cut = {sink: arriving(sink) for sink in made.cut}
-    return _Joined(made, organs, clock, states, {name: inputs(name) for name in organs}, cut)
-
-
-def _needed(organ: Organ, names: Sequence[str], t: Scalar, x: Any, u: Any) -> Sequence[Scalar]:
-    """Some outputs, without the equations of others: those may depend on what is not known yet."""
-
-    def found(organ: Organ, t: Scalar, x: Any, u: Any) -> list[Any]:
-        results = organ.outputs(t, x, u)
-        return [getattr(results, name) for name in names]
-
-    closed = jax.make_jaxpr(found)(organ, t, x, u)
-    jaxpr, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(names))
-    given = [leaf for leaf, is_used in zip(jax.tree.leaves((organ, t, x, u)), used, strict=True) if is_used]
-    return jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, closed.consts))(*given)
-
-
-def _rates(self: Any, t: Scalar, x: Any, u: Any) -> Any:
-    joined = _join(self, t, x, u)
-    found: dict[str, Scalar] = {}
-    for name, organ in joined.organs.items():
-        own = variables(type(organ)).states
-        if not own:
-            continue
-        rates = organ.rates(joined.clock[name], joined.states[name], joined.inputs[name])
-        clock = joined.parts.clocks[name]
-        for state, variable in own.items():
-            rate = getattr(rates, state)
-            # a gate's rate stays as it is where it can, so that it is known as a gate's
-            found[f"{name}.{state}"] = rate if variable.algebraic or clock == 1.0 else clock * rate
-    for sink, value in joined.cut.items():
-        found[sink] = value - getattr(x, sink)
-    return self.State(**found)
-
-
-def _outputs(self: Any, t: Scalar, x: Any, u: Any) -> Any:
-    joined = _join(self, t, x, u)
-    found: dict[str, Scalar] = {}
-    for name, organ in joined.organs.items():
-        results = organ.outputs(joined.clock[name], joined.states[name], joined.inputs[name])
-        found |= {f"{name}.{o}": getattr(results, o) for o in variables(type(organ)).outputs}
-    return self.Out(**found)
-
-
-def _initial(self: Any) -> Any:
-    found: dict[str, Scalar] = dict(self.parts.cut)
-    for name, organ in _organs(self).items():
-        own = initial_state(organ)
-        found |= {f"{name}.{s}": getattr(own, s) for s in variables(type(organ)).states}
-    return self.State(**found)
-
-
-def _amounts(self: Any, x: Any) -> Any:
-    made: Parts = self.parts
-    organs, states = _organs(self), _states(made, x)
-    amounts = {name: organ.conserved(states[name]) for name, organ in organs.items()}
-    sums = {
-        name: functools.reduce(lambda a, b: a + b, [getattr(amounts[organ], own) for organ, own in group])
-        for name, group in made.conserved.items()
-    }
-    return self.Conserved(**sums)
-
-
-def _crossings(self: Any, t: Scalar, x: Any, u: Any) -> Any:
-    joined = _join(self, t, x, u)
-    found: dict[str, Scalar] = {}
-    for name, organ in joined.organs.items():
-        levels = organ.crossings(joined.clock[name], joined.states[name], joined.inputs[name])
-        found |= {f"{name}.{e}": getattr(levels, e) for e in variables(type(organ)).events}
-    return self.Events(**found)
-
-
 def _repr(self: Any) -> str:
     return f"{type(self).__name__}({', '.join(f'{n}: {type(o).__name__}' for n, o in self.parts.organs.items())})"
-
-
-def _after(self: Any, event: str, t: Scalar, x: Any, u: Any) -> Any:
-    joined = _join(self, t, x, u)
-    name, own = event.split(".", 1)
-    organ = joined.organs[name]
-    after = organ.after(own, joined.clock[name], joined.states[name], joined.inputs[name])
-    changed = {f"{name}.{s}": getattr(after, s) for s in variables(type(organ)).states}
-    return self.State(**{s: changed.get(s, getattr(x, s)) for s in variables(type(self)).states})

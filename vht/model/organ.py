@@ -105,8 +105,6 @@ class Variables:
             raise ModelError(f"{name} declares events, so it must define `crossings(self, t, x, u)`.")
         if model.crossings is not Organ.crossings and not self.events:
             raise ModelError(f"{name} defines `crossings`, so it must declare events in a class `Events(Vars)`.")
-        if self.states and all(variable.algebraic for variable in self.states.values()):
-            raise ModelError(f"{name} must declare at least one state with `state`, but has only algebraic ones.")
         seen: dict[str, str] = {}
         for group in (self.parameters, self.states, self.inputs, self.outputs):
             for variable in group.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -77,7 +77,7 @@ def join(organs: Mapping[str, Organ], wires: Mapping[str, Sources]) -> dict[str,
     found = {}
     for sink, given in wires.items():
         owner, port = _port(organs, sink, "input")
-        several = (given,) if isinstance(given, str | Converted) else tuple(given)
+        several = (given,) if isinstance(given, str | Converted) or not isinstance(given, Iterable) else tuple(given)
         if not several:
             raise ModelError(f"`{sink}` is wired to nothing: leave it out, or name an output.")
         variable = inputs(organs[owner])[port]
@@ -189,21 +189,21 @@ def stages(
     """
     level: dict[str, int] = {}
 
-    def visit(source: Source, path: tuple[str, ...]) -> int:
+    def visit(source: Source, path: Mapping[str, str]) -> int:
+        """Where an output stands; `path` leads to it: outputs that need it, and by which of their inputs."""
         name = source.name
         if name in path:
-            loop = (*path[path.index(name) :], name)
+            loop = list(path)[list(path).index(name) :]
             # what depends on what: written from cause to effect
-            said = " -> ".join(reversed(loop))
-            sinks = [sink for sink in sources if any(s.name in loop for s in sources[sink]) and sink not in cut]
+            said = " -> ".join((name, *reversed(loop)))
             raise ModelError(
                 f"Algebraic loop: {said}. Each is computed from the one before, at the same instant. To have it solved, make "
-                f'one of the inputs on the way an algebraic variable: `algebraic={{"{sinks[0]}": GUESS}}`.'
+                f'one of the inputs on the way an algebraic variable: `algebraic={{"{path[loop[-1]]}": GUESS}}`.'
             )
         if name not in level:
             own = feedthrough(organs[source.organ])[source.output]
             before = [
-                visit(s, (*path, name))
+                visit(s, {**path, name: sink})
                 for port in sorted(own)
                 for sink in [f"{source.organ}.{port}"]
                 if sink not in cut
@@ -215,7 +215,7 @@ def stages(
     found: dict[tuple[int, str], dict[str, None]] = {}
     for sink in sources:
         for source in sources[sink]:
-            found.setdefault((visit(source, ()), source.organ), {})[source.output] = None
+            found.setdefault((visit(source, {}), source.organ), {})[source.output] = None
     # what is met only on the way to another drives something too, so it was visited in its own right
     order = sorted(found, key=lambda key: (key[0], list(organs).index(key[1])))
     return tuple(Stage(organ, tuple(found[step, organ])) for step, organ in order)

@@ -34,11 +34,19 @@ class _Step(NamedTuple):
     results: Sequence[_Slot]
 
 
+class _Call(NamedTuple):
+    """A call of `gate`, and by what number its result was multiplied."""
+
+    operands: Sequence[Any]
+    factor: float = 1.0
+
+
 def gates_of(rates: Callable[..., Sequence[Any]], t: Any, p: Any, x: Any, u: Any) -> Callable[..., Gates]:
     """Find the gates among a system's states.
 
-    A state is a gate if its rate is the result of `vht.model.gate` with that very state as first operand. Whether its
-    steady state and time constant depend on it (then they are no longer those of a linear equation) is not looked at.
+    A state is a gate if its rate is the result of `vht.model.gate` with that very state as first operand, or that times a
+    positive number in the source (a body with another unit of time). Whether its steady state and time constant depend on it
+    (then they are no longer those of a linear equation) is not looked at.
 
     Args:
         rates: ``(t, p, x, u) -> rates``, one for each state of the tuple `x`, as `System.rates`.
@@ -56,13 +64,13 @@ def gates_of(rates: Callable[..., Sequence[Any]], t: Any, p: Any, x: Any, u: Any
     arguments = [_Slot() for _ in closed.jaxpr.invars]
     states = jax.tree.unflatten(structure, arguments)[2]
     steps: list[_Step] = []
-    calls: dict[_Slot, Sequence[Any]] = {}
+    calls: dict[_Slot, _Call] = {}
     results = _inline(closed, arguments, steps, calls)
-    wanted: dict[int, tuple[Any, Any]] = {}
+    wanted: dict[int, _Call] = {}
     for number, (state, rate) in enumerate(zip(states, results, strict=True)):
-        if isinstance(rate, _Slot) and rate in calls and calls[rate][0] is state:
-            wanted[number] = (calls[rate][1], calls[rate][2])
-    needed = _leading_to(steps, [value for pair in wanted.values() for value in pair])
+        if isinstance(rate, _Slot) and rate in calls and calls[rate].operands[0] is state:
+            wanted[number] = calls[rate]
+    needed = _leading_to(steps, [value for call in wanted.values() for value in call.operands[1:]])
 
     def evaluate(t: Any, p: Any, x: Any, u: Any) -> Gates:
         leaves, found = jax.tree.flatten((t, p, x, u))
@@ -80,15 +88,17 @@ def gates_of(rates: Callable[..., Sequence[Any]], t: Any, p: Any, x: Any, u: Any
             functions, settings = settings if isinstance(settings, tuple) else ((), settings)
             out = primitive.bind(*functions, *map(value, operands), **settings)
             known.update(zip(outs, out if primitive.multiple_results else [out], strict=True))
-        return {
-            number: (jnp.asarray(value(steady)), jnp.asarray(value(tau))) for number, (steady, tau) in wanted.items()
-        }
+        gates: dict[int, tuple[jax.Array, jax.Array]] = {}
+        for number, ((_, steady, tau), factor) in wanted.items():
+            slow = jnp.asarray(value(tau))
+            gates[number] = (jnp.asarray(value(steady)), slow if factor == 1.0 else slow / factor)
+        return gates
 
     return evaluate
 
 
 def _inline(
-    closed: jex.ClosedJaxpr, arguments: Sequence[Any], steps: list[_Step], calls: dict[_Slot, Sequence[Any]]
+    closed: jex.ClosedJaxpr, arguments: Sequence[Any], steps: list[_Step], calls: dict[_Slot, _Call]
 ) -> list[Any]:
     """Append a jaxpr's equations, those of nested calls in place of the calls; note calls of `gate`; returns its results."""
     jaxpr = closed.jaxpr
@@ -112,9 +122,18 @@ def _inline(
             outs = [_Slot() for _ in eqn.outvars]
             steps.append(_Step(eqn, operands, outs))
             if inner is not None:
-                calls[outs[0]] = operands
+                calls[outs[0]] = _Call(operands)
+            elif name == "mul":
+                _scaled(operands, outs[0], calls)
         env.update(zip(eqn.outvars, outs, strict=True))
     return [known(a) for a in jaxpr.outvars]
+
+
+def _scaled(operands: Sequence[Any], result: _Slot, calls: dict[_Slot, _Call]) -> None:
+    """Note that a call's result times a positive number is that call's still."""
+    for one, other in (operands, operands[::-1]):
+        if isinstance(one, _Slot) and one in calls and not isinstance(other, _Slot) and other > 0.0:
+            calls[result] = _Call(calls[one].operands, calls[one].factor * float(other))
 
 
 def _leading_to(steps: Sequence[_Step], wanted: Sequence[Any]) -> list[_Step]:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Shaped
 
 from vht.errors import ModelError
 from vht.model import Organ, events, initial_state, inputs, outputs, parameters, states, with_parameters
+from vht.model.body import structure
 from vht.solve.elimination import Elimination
 from vht.solve.sparse import jacobian
 from vht.solve.switches import switches
@@ -185,12 +186,13 @@ def system_of(model: Organ) -> System:
         ModelError: it has no states.
     """
     names, known = tuple(parameters(model)), states(model)
-    if not known:
+    if all(variable.algebraic for variable in known.values()):
+        states_ = "only algebraic states" if known else "no states"
         raise ModelError(
-            f"`{type(model).__name__}` has no states, so there is nothing to solve: join it with other models in a `Body`."
+            f"`{type(model).__name__}` has {states_}, so there is nothing to solve: join it with other models in a `Body`."
         )
     return System(
-        model=with_parameters(model, dict.fromkeys(names, 0.0)),
+        model=structure(type(model))(**dict.fromkeys(names, 0.0)),
         parameters=names,
         states=tuple(known),
         inputs={name: variable.default or 0.0 for name, variable in inputs(model).items()},
