@@ -11,7 +11,15 @@ from vht.bodies.cardio_respiratory import CardioRespiratory
 from vht.bodies.normal import MEASURED, NORMAL, normal
 from vht.model import check_units, conserved, inputs, outputs
 
-EXPERIMENTS = ("rest", "bleeding", "tilt", "exercise", "carbon dioxide", "ventilated by 3 % less oxygen")
+EXPERIMENTS = (
+    "rest",
+    "bleeding",
+    "tilt",
+    "exercise",
+    "carbon dioxide",
+    "ventilated by 3 % less oxygen",
+    "positive pressure at the mouth",
+)
 BEGIN, END = 120.0, 600.0
 
 
@@ -31,12 +39,19 @@ def lived():
             "heart.tilt": step(0.0, "tilt", 60.0),
             "exercise.work": step(1.0, "exercise", 4.0),
             "gas.FiCO2": step(0.000421, "carbon dioxide", 0.05),
+            "lungs.P_mouth": step(0.0, "positive pressure at the mouth", 10.0),
             "gas.FiO2": step(0.210379, "ventilated by 3 % less oxygen", 0.18),
         },
         doses={"heart.infusion": vht.Doses(np.full((n, 1), BEGIN), blood, np.full((n, 1), 180.0))},
     )
     times = np.concatenate([[0.0], np.arange(END - 60.0, END, 0.5)])
-    observe = [*MEASURED["cardio_respiratory"], "heart.V_blood", "heart.p_sa", "gas.consumed_O2"]
+    observe = [
+        *MEASURED["cardio_respiratory"],
+        "heart.V_blood",
+        "heart.p_sa",
+        "gas.consumed_O2",
+        "cardiopulmonary.sympathetic",
+    ]
     found = vht.simulate(
         CardioRespiratory(),
         times,
@@ -150,6 +165,14 @@ def test_breathing_carbon_dioxide_and_less_oxygen(lived):
     less = lived[0]["ventilated by 3 % less oxygen"]
     assert less["control.minute_ventilation"] > rest["control.minute_ventilation"]
     assert 15.0 < rest["gas.PaO2"] - less["gas.PaO2"] < 40.0
+
+
+def test_positive_pressure(lived):
+    """10 cmH2O: the heart fills less although central venous pressure rises, and reflexes keep arterial pressure."""
+    rest, pressed = lived[0]["rest"], lived[0]["positive pressure at the mouth"]
+    assert pressed["heart.CVP"] > rest["heart.CVP"] + 1.0 and pressed["heart.CO"] < rest["heart.CO"] - 0.3
+    assert pressed["cardiopulmonary.sympathetic"] > rest["cardiopulmonary.sympathetic"] + 0.4
+    assert abs(pressed["heart.MAP"] - rest["heart.MAP"]) < 5.0
 
 
 def test_breathing_moves_blood(lived):

@@ -26,6 +26,21 @@ def test_a_step_of_venous_pressure(verified):
     assert np.abs(final).max() < 3.0
 
 
+def test_it_senses_what_stretches_the_atrium():
+    """A ventilator raises central venous pressure, and intrathoracic pressure more: filling falls, activity rises."""
+    level = np.array([-4.0, -0.5, -6.0])
+    schedule = vht.Schedule(
+        signals={
+            "CVP": vht.Signal(np.zeros((3, 1)), np.array([[4.77], [7.07], [2.77]]), "hold"),
+            "P_it": vht.Signal(np.zeros((3, 1)), level[:, None], "hold"),
+        }
+    )
+    found = vht.simulate(CardiopulmonaryReflex(), np.array([0.0, 100.0]), schedule=schedule)
+    final = np.asarray(found.values["sympathetic"])[:, -1]
+    # 1.2 mmHg less; in the last both fall alike
+    np.testing.assert_allclose(final, [0.0, 3.0 * np.tanh(0.8 * 1.2 / 3.0), 0.0], atol=1e-9)
+
+
 def test_twins_of_the_priors_end_well():
     found = vht.simulate(
         CardiopulmonaryReflex(), np.array([0.0, 100.0]), twins=vht.Twins.sample(CardiopulmonaryReflex(), 64)

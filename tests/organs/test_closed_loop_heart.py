@@ -101,7 +101,7 @@ def test_the_first_beat_agrees_with_short_steps_of_svzerod(verified):
     for name, i, what in (("P_ao", 1, "aortic pressure"), ("Q_ao", 2, "aortic flow")):
         verified(
             "closed_loop_heart",
-            f"{what} over the first beat, largest difference, share of the range",
+            f"{what} at 33 times of the first beat, largest difference, share of the range",
             "svZeroDSolver, closedLoopHeart_singleVessel with 10,000 steps a beat",
             reached=largest(found[name][1:], FINE[:, i]),
             within=0.01,
@@ -304,7 +304,7 @@ def test_the_result_of_99_steps_a_beat_is_what_its_steps_make_of_the_same_equati
         "aortic pressure in the tenth beat, root mean square difference, share of the range: steps of 10 ms are too long",
         "svZeroDSolver, closedLoopHeart_singleVessel with 99 steps a beat",
         reached=np.sqrt(np.mean((exact - given["pressure_in"]) ** 2)) / np.ptp(given["pressure_in"]),
-        within=(0.0, 0.2),
+        within=(0.15, 0.2),
     )
 
 

@@ -218,7 +218,7 @@ def test_a_side_of_the_heart_agrees_with_its_equations():
         np.testing.assert_allclose(
             np.array([found.stroke, found.filled, found.p_es], dtype=float), [SV, V_ed, p_es], rtol=1e-9
         )
-        # six instants stand for the average
+        # four instants of either part of the beat stand for the average
         assert float(found.p_atrium) == pytest.approx(p_veins - R_veins * inflow, rel=0.01)
         assert float(found.inflow) == pytest.approx(inflow, rel=0.01)
 
@@ -300,7 +300,29 @@ def test_an_empty_heart_pumps_nothing():
     )
     assert bool(found.ok.all())
     assert abs(float(found.values["CO"][0, -1])) < 0.01 and abs(float(found.values["MAP"][0, -1])) < 0.1
-    assert all(np.isfinite(value).all() for name, value in found.values.items() if name != "TPR")
+    assert all(np.isfinite(value).all() for value in found.values.values())
+
+
+def test_bounds_leave_numbers():
+    """Every parameter at one of its bounds, by chance; of durations, those that leave no time for filling at all too."""
+    rng = np.random.default_rng(0)
+    columns = {
+        name: np.where(rng.random(128) < 0.5, *v.bounds) for name, v in parameters(MeanCirculation).items() if v.bounds
+    }
+    for name, longest in (("TC_V", 0.5), ("TR_V", 0.5), ("IVR", 1.0)):
+        columns[name][:16] = longest
+    found = vht.simulate(MeanCirculation(), np.array([0.0, 0.1, 60.0]), twins=columns, method=vht.Rodas5P())
+    assert bool(found.ok.all())
+    assert all(np.isfinite(value).all() for value in found.values.values())
+    assert np.all(np.asarray(found.values["CO"])[:16] == 0.0) and np.asarray(found.values["CO"])[16:].max() > 5.0
+
+
+def test_resistance_without_flow_is_that_of_the_vessels():
+    """Less blood than fills the unstressed volume: nothing is pumped, so that pressures and flow do not tell it."""
+    found = vht.steady_state(MeanCirculation(), twins={"V_blood": np.array([1500.0, 5000.0])})
+    flow = np.asarray(found.values["CO"])
+    assert abs(flow[0]) < 1e-12 and flow[1] > 5.0
+    np.testing.assert_allclose(found.values["TPR"], (0.8 + 0.26) * 1000.0 / 60.0, rtol=1e-6)
 
 
 def test_without_inertances_the_pulsatile_model_is_the_one_with_algebraic_flows(verified):

@@ -18,7 +18,8 @@ CardioRespiratory = type(
         {
             "heart": PulsatileCirculation(),
             "reflex": Baroreflex(),
-            "cardiopulmonary": CardiopulmonaryReflex(),
+            # mean pleural pressure over a quiet breath
+            "cardiopulmonary": CardiopulmonaryReflex(P_it_rest=-4.396),
             "lungs": Lungs(),
             "gas": GasExchange.breathing(),
             "control": VentilationControl(),
@@ -29,7 +30,8 @@ CardioRespiratory = type(
             **{f"heart.{port}": f"reflex.{port}" for port in _REFLEX},
             "exercise.R_ep": "reflex.R_ep",
             "heart.R_ep": "exercise.R_ep",
-            "cardiopulmonary.CVP": "heart.CVP",
+            "cardiopulmonary.CVP": "heart.p_ra",
+            "cardiopulmonary.P_it": "lungs.P_pl",
             "reflex.sympathetic": ["cardiopulmonary.sympathetic", "exercise.sympathetic"],
             "reflex.vagal": "exercise.vagal",
             "gas.metabolism": "exercise.metabolism",

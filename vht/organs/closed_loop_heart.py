@@ -89,9 +89,10 @@ class ClosedLoopHeart(Organ):
     Verified against svZeroDSolver where its steps are short: over the first beat of the case, with 10,000 steps a beat,
     within 0.02 % of the range of aortic pressure and flow, largest difference; of its case decomposed into other blocks, with
     valves of a steep resistance and 1,000 steps a beat, within 0.3 %. Not against the case's present result, of 99 steps a
-    beat: it is 26 % of the range off, 9 % in mean pressure and flow, since steps of 10 ms are too long for these valves. The
-    scheme of svZeroDSolver, written down again, gives that result within 1e-9 with those steps, and this organ's within 1 %
-    with ten times as many.
+    beat: it is 26 % (pressure) and 29 % (flow) of the range off, 9 % in their means, since steps of 10 ms are too long for
+    these valves. The scheme of svZeroDSolver, written down again, gives that result within 1e-9 with those steps, and this
+    organ's within 0.2 % with ten times as many, in the tenth beat as in the first. Where the P wave would outlast the atrial
+    systole (`tpwave` below 1/`Tsa`) svZeroDSolver's atria contract twice, these once.
     """
 
     time: ClassVar[str] = "s"

@@ -91,7 +91,8 @@ class MeanCirculation(Organ):
     Parameters have the names, units and defaults of `Circulation`. New are the two instants of valves, `IVC` and `IVR`, that
     a beat would find by itself, the unstressed volume of the veins `V0_VEN_SYS` (a pulsatile model need not know it), and
     `V_blood`, all the blood at time 0. Systole takes the same share of every period, as there. Pressures are relative to the
-    atmosphere. The default initial state is at rest.
+    atmosphere; no vessel collapses, so that less blood than fills the unstressed volumes has a negative one. The default
+    initial state is at rest.
 
     Time is in minutes, as in models of the kidney; periods and resistances stay in seconds. Pressures settle within seconds,
     so that `Rodas5P`, not an explicit method, is for days.
@@ -201,7 +202,9 @@ class MeanCirculation(Organ):
         SV: Scalar = port("mL", "stroke volume of the left ventricle")
         EDV: Scalar = port("mL", "end-diastolic volume of the left ventricle")
         EF: Scalar = port("1", "ejection fraction of the left ventricle")
-        TPR: Scalar = port("mmHg*min/L", "total peripheral resistance, (MAP - p_RA) / CO")
+        TPR: Scalar = port(
+            "mmHg*min/L", "total peripheral resistance, (MAP - p_RA) / CO; that of the vessels without flow"
+        )
         blood_volume: Scalar = port("L", "all the blood")
 
     class Conserved(Vars):
@@ -288,7 +291,6 @@ class MeanCirculation(Organ):
 
         # pressure in the atrium = base + slope * inflow
         base, slope = 0.0 * p_artery, 0.0 * R
-        through = stroke / ((1.0 - fills) * T)
         for instant, active in contraction.closed:
             e = Ea + dEa * active
             weight = fills / _INSTANTS
@@ -298,7 +300,9 @@ class MeanCirculation(Organ):
             e = Ea + dEa * active
             to_ventricle = e / (e + Ev)
             weight = (1.0 - fills) / _INSTANTS
-            base = base + weight * to_ventricle * (Ev * (together - stroke) + self.Rmin * through)
+            # the flow through the open valve, SV over the time for filling, times this instant's weight: that time cancels
+            drop = self.Rmin * stroke / (T * _INSTANTS)
+            base = base + to_ventricle * (weight * Ev * (together - stroke) + drop)
             slope = slope + weight * to_ventricle * Ev * T * instant
         inflow = (p_veins - base) / (R_veins + slope)
         return _Side(
@@ -357,6 +361,10 @@ class MeanCirculation(Organ):
         T, (p_ar_sys, p_ven_sys, p_ar_pul, p_ven_pul), left, right = self._beat(x, u)
         minute, litre = constant(60.0, "s/min"), constant(1000.0, "mL/L")
         Q_AV = minute * left.stroke / T
+        least = constant(1.0, "mL/min")
+        flows = Q_AV > least
+        measured = (p_ar_sys - right.p_atrium) / jnp.where(flows, Q_AV, least)
+        both = (self.R_AR_SYS * u.resistance_factor + self.R_VEN_SYS) / minute
         EDV = self.V0_LV + left.filled
         return self.Out(
             MAP=p_ar_sys,
@@ -375,6 +383,6 @@ class MeanCirculation(Organ):
             SV=left.stroke,
             EDV=EDV,
             EF=left.stroke / EDV,
-            TPR=(p_ar_sys - right.p_atrium) / (Q_AV / litre),
+            TPR=jnp.where(flows, measured, both) * litre,
             blood_volume=self.conserved(x).blood / litre,
         )
