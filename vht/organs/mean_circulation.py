@@ -362,7 +362,7 @@ class MeanCirculation(Organ):
         minute, litre = constant(60.0, "s/min"), constant(1000.0, "mL/L")
         Q_AV = minute * left.stroke / T
         least = constant(1.0, "mL/min")
-        flows = Q_AV > least
+        flows = least < Q_AV
         measured = (p_ar_sys - right.p_atrium) / jnp.where(flows, Q_AV, least)
         both = (self.R_AR_SYS * u.resistance_factor + self.R_VEN_SYS) / minute
         EDV = self.V0_LV + left.filled
