@@ -114,6 +114,23 @@ class Cell(Organ):
         return self.State(V=(self.rest + x.m * self.top - x.V) / self.slow, m=opened)
 
 
+class Odd(Organ):
+    """An input and an output of one name, and two scales of temperature."""
+
+    fever: Scalar = param(39.0, "degC", "a temperature")
+
+    class In(Vars):
+        P: Scalar = port("1", "input", default=0.0)
+        T: Scalar = port("kelvin", "temperature", default=310.0)
+
+    class Out(Vars):
+        P: Scalar = port("1", "output")
+        celsius: Scalar = port("degC", "temperature")
+
+    def outputs(self, t, x, u):
+        return self.Out(P=1.0 + u.P, celsius=self.fever)
+
+
 # ------------------------------------------------------------------------------------------------- units of time
 
 
@@ -234,9 +251,17 @@ def test_a_body_is_kept_and_copied():
         ({"wires": {"a.u": "b.y"}, "algebraic": {"a.u": "?"}}, r"`algebraic` holds numbers, but got '\?' for `a\.u`"),
         ({"defaults": {"a.u": None}}, r"`defaults` holds numbers, but got None for `a\.u`"),
         ({"conserved": {"all": ["c.m", "d.m"]}}, "each is conserved already, so leave `all` out"),
+        (
+            {"wires": {"e.P": "e.P"}, "algebraic": {"e.P": 0.0}},
+            r"`e\.P` cannot be solved for, since it is an output's name",
+        ),
+        (
+            {"wires": {"e.T": "e.celsius"}},
+            r"`e\.T` is in kelvin, but its source `e\.celsius` in degC, which begins elsewhere",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(given, message):
-    organs = {"a": Gain(), "b": Gain(), "c": Drug(), "d": Drug()}
+    organs = {"a": Gain(), "b": Gain(), "c": Drug(), "d": Drug(), "e": Odd()}
     with pytest.raises(ModelError, match=message):
         Body(**{"organs": organs, "time": "h", **given})

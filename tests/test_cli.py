@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, and that bad input leaves nothing behind."""
 
+import io
 import json
 import pathlib
 import signal
@@ -11,11 +12,15 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import xarray
+from rich.console import Console
 from typer.testing import CliRunner
 
 import vht
 from vht.cli import app
+from vht.library import catalogue, model
+from vht.model import parameters
 from vht.report import runs
+from vht.report.tables import model_tables, models_table
 
 MEASURED = "twin,time [h],observable,value,unit\n" + "".join(
     f"{twin},{t},c,{value},mg/L\n"
@@ -343,6 +348,23 @@ class TestModels:
     def test_one(self):
         done = run("models", "oral_drug")
         assert done.exit_code == 0 and "absorption rate" in done.stdout and "1/h" in done.stdout
+
+    @pytest.mark.parametrize("width", [60, 200])
+    def test_nothing_is_lost_in_a_narrow_terminal(self, width):
+        for name in ("metabolic", "cardio_renal"):
+            shown = Console(width=width, file=io.StringIO())
+            for table in model_tables(name, model(name), width):
+                shown.print(table)
+            text = shown.file.getvalue()
+            assert "…" not in text and all(parameter in text for parameter in parameters(model(name)))
+        shown = Console(width=width, file=io.StringIO())
+        shown.print(models_table("All", catalogue(), width))
+        text = " ".join(shown.file.getvalue().split())
+        assert "…" not in text and all(name in text for name in catalogue())
+
+    def test_a_picture_in_a_file_with_brackets(self, tmp_path):
+        done = run("models", "metabolic", "--draw", str(tmp_path / "a[b].svg"))
+        assert done.exit_code == 0 and "a[b].svg" in done.stdout.replace("\n", "") and (tmp_path / "a[b].svg").is_file()
 
     def test_json(self):
         found = json.loads(run("models", "--json").stdout)

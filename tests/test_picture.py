@@ -8,7 +8,7 @@ import pytest
 
 from vht.errors import ModelError
 from vht.library import model
-from vht.model import inputs, outputs
+from vht.model import Body, inputs, outputs
 from vht.model.body import parts
 from vht.report.picture import draw_body
 
@@ -43,13 +43,21 @@ def test_everything_is_drawn(body, tmp_path):
     for i, (x, y, w, h) in enumerate(boxes):
         assert x >= 0 and y >= 0 and x + w <= width and y + h <= height
         for X, Y, W, H in boxes[:i]:
-            assert x + w <= X or X + W <= x or y + h <= Y or Y + H <= y
+            assert x + w <= X or x >= X + W or y + h <= Y or y >= Y + H
 
 
 def test_open_inputs_are_in_the_body_s_units(tmp_path):
     draw_body("a body", model("cardio_renal"), tmp_path / "body.svg")
     texts = [text.text for text in ElementTree.parse(tmp_path / "body.svg").getroot().iter(f"{SVG}text")]
     assert "oral [mg/min]" in texts and "oral [mg/h]" not in texts
+
+
+def test_open_inputs_have_the_body_s_defaults(tmp_path):
+    made = parts(model("metabolic"))
+    draw_body(
+        "a body", Body(dict(made.organs), time="min", defaults={"glucose.basal_factor": 0.625}), tmp_path / "a.svg"
+    )
+    assert "0.625" in [text.text for text in ElementTree.parse(tmp_path / "a.svg").getroot().iter(f"{SVG}text")]
 
 
 def test_what_cannot_be_drawn(body, tmp_path):

@@ -116,6 +116,7 @@ def models(
     with _guarded(quiet=False, as_json=as_json, debug=debug) as console:
         from vht.errors import ModelError
         from vht.library import catalogue, model
+        from vht.report.console import escaped
         from vht.report.models import describe
         from vht.report.picture import draw_body
         from vht.report.tables import model_tables, models_table
@@ -124,17 +125,18 @@ def models(
             if name is None:
                 raise ModelError("Say which body to draw: `vht models BODY --draw FILE.svg`.")
             draw_body(name, model(name), draw)
-            console.show(f"Drawn to [bold]{draw}[/]")
+            console.show(f"Drawn to [bold]{escaped(str(draw))}[/]")
             console.result({"file": str(draw)})
         elif name is None:
             found = catalogue()
             bodies = {key: each for key, each in found.items() if hasattr(each, "parts")}
-            console.show(models_table("Organs", {key: each for key, each in found.items() if key not in bodies}))
-            console.show(models_table("Bodies", bodies))
+            organs = {key: each for key, each in found.items() if key not in bodies}
+            console.show(models_table("Organs", organs, console.out.width))
+            console.show(models_table("Bodies", bodies, console.out.width))
             console.show("vht models NAME shows one with its parameters; vht models BODY --draw FILE.svg draws a body")
             console.result({key: describe(key, each) for key, each in found.items()})
         else:
-            for table in model_tables(name, model(name)):
+            for table in model_tables(name, model(name), console.out.width):
                 console.show(table)
             console.result({name: describe(name, model(name))})
 
@@ -183,6 +185,7 @@ def _run(
 ) -> None:
     from vht.cohort.load import load_study
     from vht.cohort.store import check_output, new_result
+    from vht.report.console import escaped
     from vht.report.runs import run_calibration, run_simulation
 
     check_output(out, overwrite=overwrite)
@@ -190,7 +193,7 @@ def _run(
     with new_result(out, overwrite=overwrite) as folder:
         compute = run_calibration if verb == "calibrate" else run_simulation
         run = compute(loaded, folder, console, figures=figures)
-    console.show(f"Results in [bold]{out}[/]")
+    console.show(f"Results in [bold]{escaped(str(out))}[/]")
     console.result({**run.document, "out": str(out), "figures": run.files})
     if not run.success:
         if not console.as_json:

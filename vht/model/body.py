@@ -234,6 +234,10 @@ def _class(plan: _Plan) -> type[Organ]:
     for sink, guess in cut.items():
         organ, port = sink.split(".", 1)
         unit = known[organ].inputs[port].unit
+        if port in known[organ].outputs:
+            raise ModelError(
+                f"`{sink}` cannot be solved for, since it is an output's name too: take another input on the loop."
+            )
         ports.pop(sink, None)
         states[sink] = Variable(sink, "state", unit, f"{sink}, solved for", guess, algebraic=True)
     quantities, sums = _conserved(plan, known, sources)

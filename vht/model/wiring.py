@@ -105,10 +105,10 @@ def _source(organs: Mapping[str, Organ], sink: str, unit: str, source: str | Con
 
     if parse(own).dimensionality != parse(unit).dimensionality:
         raise ModelError(f"`{sink}` is in {unit}, but its source `{name}` in {own}: they measure different things.")
+    scale, offset = conversion(own, unit)
+    if offset:
+        raise ModelError(f"`{sink}` is in {unit}, but its source `{name}` in {own}, which begins elsewhere.")
     if isinstance(source, Converted):
-        scale, offset = conversion(own, unit)
-        if offset:
-            raise ModelError(f"`{sink}` is in {unit}, but its source `{name}` in {own}, which begins elsewhere.")
         return Source(organ, output, scale)
     if not same(parse(own), parse(unit)):
         raise ModelError(

@@ -43,4 +43,5 @@ def describe(name: str, model: type[Organ]) -> dict[str, Any]:
     if parts is not None:
         described["organs"] = {organ: type(each).__name__ for organ, each in parts.organs.items()}
         described["wires"] = {sink: [source.name for source in sources] for sink, sources in parts.sources.items()}
+        described["solved for"] = list(parts.cut)
     return described

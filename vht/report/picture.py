@@ -8,7 +8,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from vht.errors import ModelError
-from vht.model import Organ, inputs, outputs, states
+from vht.model import Organ, Variable, inputs, outputs, states
 from vht.model.body import Parts, parts
 
 _COLOURS = ("#1b6ca8", "#b5452c", "#2f7d4f", "#7a4fa3", "#a8761b", "#3a8f93", "#a83e72", "#5b6472")
@@ -49,7 +49,7 @@ def draw_body(name: str, model: Organ | type[Organ], file: str | pathlib.Path) -
     file = pathlib.Path(file)
     if file.suffix.lower() != ".svg":
         raise ModelError(f"The picture is an SVG: give a file that ends in `.svg`, not `{file.name}`.")
-    svg = _picture(name, parts(model), {port: v.unit for port, v in inputs(model).items()})
+    svg = _picture(name, parts(model), inputs(model))
     ElementTree.indent(svg)
     try:
         file.write_bytes(ElementTree.tostring(svg, encoding="utf-8", xml_declaration=True))
@@ -57,8 +57,8 @@ def draw_body(name: str, model: Organ | type[Organ], file: str | pathlib.Path) -
         raise ModelError(f"{file} cannot be written: {error.strerror or error}.") from error
 
 
-def _picture(name: str, body: Parts, units: Mapping[str, str]) -> ElementTree.Element:
-    ports = _ports(body, units)
+def _picture(name: str, body: Parts, given: Mapping[str, Variable]) -> ElementTree.Element:
+    ports = _ports(body, given)
     boxes, column = _layout(body, *ports), _columns(body)
     wires = [
         (source.organ, source.output, *sink.split(".", 1)) for sink, group in body.sources.items() for source in group
@@ -90,7 +90,7 @@ def _picture(name: str, body: Parts, units: Mapping[str, str]) -> ElementTree.El
             lane = bottom + _LANE * (1 + number), 12.0 + _LANE / 2 * (number % _LANES)
         _wire(svg, a, b, colours[organ], lane, f"{organ}.{output} → {sink}.{port}")
     for organ, model in body.organs.items():
-        _draw(svg, organ, model, boxes[organ], colours[organ], body, *ports)
+        _draw(svg, organ, model, boxes[organ], colours[organ], body, given, *ports)
     return svg
 
 
@@ -100,18 +100,16 @@ def _picture(name: str, body: Parts, units: Mapping[str, str]) -> ElementTree.El
 _Labels = dict[str, dict[str, str]]
 
 
-def _ports(body: Parts, units: Mapping[str, str]) -> tuple[_Labels, _Labels]:
+def _ports(body: Parts, given: Mapping[str, Variable]) -> tuple[_Labels, _Labels]:
     """By organ: its inputs and its outputs that drive something, with what is written beside each.
 
-    An input that no wire drives is the body's, in its unit.
+    An input that no wire drives is the body's, in its unit (`given` are all of the body's).
     """
     driving = {source.name for group in body.sources.values() for source in group}
     ins, outs = {}, {}
     for organ, model in body.organs.items():
-        open_ = {p: units.get(f"{organ}.{p}", v.unit) for p, v in inputs(model).items()}
-        ins[organ] = {
-            p: _label(p, v.unit if f"{organ}.{p}" in body.sources else open_[p]) for p, v in inputs(model).items()
-        }
+        ports = {p: v if f"{organ}.{p}" in body.sources else given[f"{organ}.{p}"] for p, v in inputs(model).items()}
+        ins[organ] = {p: _label(p, v.unit) for p, v in ports.items()}
         outs[organ] = {p: _label(p, v.unit) for p, v in outputs(model).items() if f"{organ}.{p}" in driving}
     return ins, outs
 
@@ -180,7 +178,15 @@ def _what(model: Organ) -> str:
 
 
 def _draw(
-    svg: ElementTree.Element, organ: str, model: Organ, box: _Box, colour: str, body: Parts, ins: _Labels, outs: _Labels
+    svg: ElementTree.Element,
+    organ: str,
+    model: Organ,
+    box: _Box,
+    colour: str,
+    body: Parts,
+    given: Mapping[str, Variable],
+    ins: _Labels,
+    outs: _Labels,
 ) -> None:
     group = ElementTree.SubElement(svg, "g")
     ElementTree.SubElement(
@@ -189,15 +195,14 @@ def _draw(
     )  # fmt: skip
     _text(group, box.x + _PAD, box.y + 19, organ, weight="bold", colour=colour, size=14)
     _text(group, box.x + _PAD, box.y + 35, _what(model), colour="#666666", size=11)
-    known = inputs(model)
     for port, y in box.ins.items():
         wired = f"{organ}.{port}" in body.sources
         _text(group, box.x + 10, y + 4, ins[organ][port], colour="#222222" if wired else "#8a8a8a")
         if wired:
             _head(group, box.x, y, "#444444")
         else:
-            default = known[port].default
-            said = "" if default is None or known[port].port == "flow" else f"{default:.4g}"
+            open_ = given[f"{organ}.{port}"]
+            said = "" if open_.default is None or open_.port == "flow" else f"{open_.default:.4g}"
             _line(group, box.x - 26, box.x - 2, y, "#b5b5b5")
             _head(group, box.x, y, "#b5b5b5")
             if said:

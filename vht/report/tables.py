@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from vht.model.body import Parts
     from vht.solve import Trajectory
 
+NARROW = 110
+"""Width of a terminal, in letters, below which the tables of models have fewer columns."""
+
 ROWS = 40
 """Twins that a table shows before it only counts the rest."""
 
@@ -90,29 +93,37 @@ def simulation_table(title: str, trajectory: Trajectory, seconds: float) -> Tabl
     return table
 
 
-def models_table(title: str, models: dict[str, type[Organ]]) -> Table:
+def models_table(title: str, models: dict[str, type[Organ]], width: int = NARROW) -> Table:
     """Some models of the library, and what each was verified against.
 
     Args:
         title: of the table.
         models: by name.
+        width: of the terminal.
     """
     from vht.library import cited, verification
     from vht.model import parameters, states
 
     table = _table(title)
     table.add_column("name", no_wrap=True, style="bold")
-    table.add_column("what it is", ratio=3)
-    table.add_column("states", justify="right")
-    table.add_column("parameters", justify="right")
-    table.add_column("from", ratio=2)
-    table.add_column("verified against, and how closely", ratio=4)
+    if width < NARROW:
+        table.add_column("what it is; verified against, and how closely", overflow="fold")
+    else:
+        table.add_column("what it is", ratio=3)
+        table.add_column("states", justify="right")
+        table.add_column("parameters", justify="right")
+        table.add_column("from", ratio=2)
+        table.add_column("verified against, and how closely", ratio=4)
     for name, model in models.items():
         records = verification(name)
         more = f" [dim](and {len(records) - 1} more)[/]" if len(records) > 1 else ""
         checked = f"{escaped(_record(records[0]))}{more}" if records else "[dim]nothing recorded[/]"
+        what, paper = escaped(summary(model)), escaped(cited(model))
         counts = str(len(states(model))), str(len(parameters(model)))
-        table.add_row(name, escaped(summary(model)), *counts, escaped(cited(model)), checked)
+        if width < NARROW:
+            table.add_row(name, f"{what}\n{counts[0]} states, {counts[1]} parameters, from {paper}\n{checked}\n")
+        else:
+            table.add_row(name, what, *counts, paper, checked)
     return table
 
 
@@ -120,8 +131,14 @@ def _record(record: Verification) -> str:
     return f"{record.what}: {record.figure} ({record.reference})"
 
 
-def model_tables(name: str, model: type[Organ]) -> list[Table]:
-    """One model: what it is, its variables, and what it was verified against."""
+def model_tables(name: str, model: type[Organ], width: int = NARROW) -> list[Table]:
+    """One model: what it is, its variables, and what it was verified against.
+
+    Args:
+        name: in the catalogue.
+        model: its class.
+        width: of the terminal.
+    """
     from vht.library import cited, verification
     from vht.model import conserved, events, inputs, outputs, parameters, states
 
@@ -129,21 +146,7 @@ def model_tables(name: str, model: type[Organ]) -> list[Table]:
     parts = getattr(model, "parts", None)
     if parts is not None:
         tables += [_organs_table(name, parts), _wires_table(name, parts)]
-    table = _table(f"{name}: parameters")
-    for column in ("name", "default", "unit", "usual range", "prior", "meaning", "source"):
-        table.add_column(column, justify="right" if column == "default" else "left", style=_DIM.get(column))
-    for variable in parameters(model).values():
-        usual = "" if variable.bounds is None else f"{variable.bounds[0]:g} to {variable.bounds[1]:g}"
-        cells = (
-            number(variable.default or 0.0),
-            _unit(variable.unit),
-            usual,
-            say_prior(variable.prior),
-            variable.meaning,
-            variable.source or "",
-        )
-        table.add_row(f"[bold]{variable.name}[/]", *map(escaped, cells))
-    tables.append(table)
+    tables.append(_parameters_table(name, parameters(model), width))
     groups = {
         "states": states,
         "inputs": inputs,
@@ -154,17 +157,13 @@ def model_tables(name: str, model: type[Organ]) -> list[Table]:
     for kind, of in groups.items():
         if not of(model):
             continue
-        table = _table(f"{name}: {kind}")
         first = {"states": "at the start", "inputs": "where nothing drives it"}.get(kind)
-        for column in ("name", "unit", *([first] if first else []), "meaning"):
-            table.add_column(column)
+        table = _table(f"{name}: {kind}", "name", "unit", *([first] if first else []), "meaning")
         for variable in of(model).values():
             value = [_default(variable)] if first else []
             table.add_row(f"[bold]{variable.name}[/]", _unit(variable.unit), *value, escaped(variable.meaning))
         tables.append(table)
-    table = _table(f"{name}: verified")
-    for column in ("what", "against", "reached", "demanded"):
-        table.add_column(column)
+    table = _table(f"{name}: verified", "what", "against", "reached", "demanded", whole=False)
     for record in verification(name):
         within = record.within
         demanded = f"within {within:g}" if isinstance(within, float | int) else f"{within[0]:g} to {within[1]:g}"
@@ -175,7 +174,25 @@ def model_tables(name: str, model: type[Organ]) -> list[Table]:
     return tables
 
 
-_DIM = {"source": "dim"}
+def _parameters_table(name: str, parameters: dict[str, Variable], width: int) -> Table:
+    table = _table(f"{name}: parameters", "name")
+    table.add_column("default", justify="right", overflow="fold")
+    table.add_column("unit", overflow="fold")
+    if width < NARROW:
+        table.add_column("meaning", overflow="fold")
+    else:
+        for column in ("usual range", "prior", "meaning"):
+            table.add_column(column)
+        table.add_column("source", style="dim")
+    for variable in parameters.values():
+        usual = "" if variable.bounds is None else f"{variable.bounds[0]:g} to {variable.bounds[1]:g}"
+        more = usual, say_prior(variable.prior), variable.meaning, variable.source or ""
+        if width < NARROW:
+            rest = "; ".join(said for said in (usual, more[1], more[3]) if said)
+            more = (f"{variable.meaning}\n{rest}",)
+        cells = (number(variable.default or 0.0), _unit(variable.unit), *map(escaped, more))
+        table.add_row(f"[bold]{variable.name}[/]", *cells)
+    return table
 
 
 def _default(variable: Variable) -> str:
@@ -185,9 +202,7 @@ def _default(variable: Variable) -> str:
 
 
 def _organs_table(name: str, parts: Parts) -> Table:
-    table = _table(f"{name}: organs")
-    for column in ("name", "what it is", "its time"):
-        table.add_column(column)
+    table = _table(f"{name}: organs", "name", "what it is", "its time")
     for key, organ in parts.organs.items():
         table.add_row(f"[bold]{key}[/]", escaped(summary(type(organ))), type(organ).time)
     return table
@@ -196,9 +211,7 @@ def _organs_table(name: str, parts: Parts) -> Table:
 def _wires_table(name: str, parts: Parts) -> Table:
     from vht.model import inputs
 
-    table = _table(f"{name}: wires")
-    for column in ("input", "unit", "from", "meaning"):
-        table.add_column(column)
+    table = _table(f"{name}: wires", "input", "unit", "from", "meaning")
     for sink, sources in parts.sources.items():
         organ, port = sink.split(".", 1)
         variable = inputs(parts.organs[organ])[port]
@@ -236,11 +249,12 @@ def _unit(unit: str) -> str:
     return "" if unit == "1" else escaped(unit)
 
 
-def _table(title: str) -> Table:
+def _table(title: str, *columns: str, whole: bool = True) -> Table:
+    """A table; of its columns the first is never cut if `whole`, and the others lose nothing when they are narrow."""
     from rich import box
     from rich.table import Table
 
-    return Table(
+    table = Table(
         title=escaped(title),
         title_justify="left",
         title_style="bold",
@@ -248,3 +262,6 @@ def _table(title: str) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
+    for column in columns:
+        table.add_column(column, no_wrap=whole and column == columns[0], overflow="fold")
+    return table
