@@ -98,6 +98,12 @@ class TestBodies:
         )
         assert "no parameter `gas.shnt`. Did you mean `gas.shunt`?" in found["parameters.gas.shnt"]
 
+    def test_a_name_that_is_given_twice(self, problems):
+        found = problems(
+            'model = "metabolic"\n[parameters]\n"drug.F" = 0.5\ndrug.F = 0.7\n[simulate]\ntwins = 2', "simulate"
+        )
+        assert "given twice" in found["parameters.drug.F"]
+
 
 class TestMeaning:
     def test_a_whole_study(self, load):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -231,10 +231,15 @@ def read_form(raw: Mapping[str, Any]) -> tuple[StudyFile | None, Found]:
         What is well formed of it (None if not even the model is), and the problems: dotted key and message.
     """
     rest: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in raw.items()}
+    found: Found = []
     for section in ("parameters", "initial", "free", "observables", "inputs", "covariates"):
         if isinstance(rest.get(section), dict):
-            rest[section] = _flat(rest[section], _SECTIONS.get(section))
-    found: Found = []
+            named = list(_flat(rest[section], _SECTIONS.get(section)))
+            rest[section] = dict(named)
+            twice = [name for i, (name, _) in enumerate(named) if name in dict(named[:i])]
+            found += [
+                (f"{section}.{name}", "This is given twice, with its name in quotes and in parts.") for name in twice
+            ]
     for _ in range(2):
         try:
             return StudyFile.model_validate(rest), found
@@ -252,17 +257,18 @@ def read_form(raw: Mapping[str, Any]) -> tuple[StudyFile | None, Found]:
     return None, list(dict.fromkeys(found))
 
 
-def _flat(found: Mapping[str, Any], table: type[BaseModel] | None, before: str = "") -> dict[str, Any]:
+def _flat(found: Mapping[str, Any], table: type[BaseModel] | None, before: str = "") -> Iterator[tuple[str, Any]]:
     """A section by full names: those of a body have dots, which TOML takes for tables in tables (also ``initial.STATE``)."""
-    out: dict[str, Any] = {}
     for name, value in found.items():
         within = isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
         if table is None:
             group = isinstance(value, dict)
         else:
             group = within and bool(value) and not set(value) <= set(table.model_fields)
-        out |= _flat(value, table, f"{before}{name}.") if group else {f"{before}{name}": value}
-    return out
+        if group:
+            yield from _flat(value, table, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _key(place: tuple[int | str, ...]) -> str:
