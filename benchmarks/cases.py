@@ -324,6 +324,7 @@ class Bodies:
         lanes: twins in lanes.
         repeats: of lanes, of which the median counts.
         diffrax: twins of diffrax.
+        few: the same, where it takes long.
         ida: twins of IDA.
         peer_repeats: of diffrax.
         reference: twins with a reference.
@@ -337,9 +338,10 @@ class Bodies:
     rtol: float = 1e-5
     atol: float = 1e-8
     saves: int = 11
-    lanes: int = 512
+    lanes: int = 1024
     repeats: int = 3
-    diffrax: int = 64
+    diffrax: int = 1024
+    few: int = 64
     ida: int = 4
     peer_repeats: int = 1
     reference: int = 16

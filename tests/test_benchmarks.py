@@ -58,6 +58,20 @@ def test_every_peer_solves_the_same_model():
         assert relative_errors(solved.values, truth.values).max() < 1e-4, name
 
 
+def test_whatever_drives_a_model_is_an_input_of_it():
+    from benchmarks.bodies_models import REST, TRIALS
+    from vht.bodies.normal import MEASURED
+    from vht.library import catalogue
+    from vht.model import inputs, outputs, states
+
+    library = catalogue()
+    assert set(REST) <= set(MEASURED) and set(TRIALS) <= set(library)
+    for name, trial in TRIALS.items():
+        assert {drive.port for drive in trial.drives} <= set(inputs(library[name])), name
+    for name, measured in MEASURED.items():
+        assert set(measured) <= {*outputs(library[name]), *states(library[name])}, name
+
+
 def test_bodies_at_rest_and_their_speed_beside_peers(tmp_path):
     main(["bodies", "--quick", "--out", str(tmp_path)])
     (file,) = tmp_path.iterdir()
