@@ -244,6 +244,7 @@ def test_a_body_is_kept_and_copied():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"organs": {"a": Gain(g="x")}}, "`Gain` holds numbers, but got 'x' for `g`"),
         ({"organs": [Gain()]}, r"`organs` must be a dictionary by name, but got \["),
         ({"wires": [("a.u", "b.y")]}, "`wires` must be a dictionary"),
         ({"wires": {"a.u": None}}, r'A port is written as a text such as "heart.Q", but got None'),

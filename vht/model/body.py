@@ -173,10 +173,10 @@ def _floats(argument: str, given: Mapping[str, Any]) -> dict[str, float]:
 
 def _numbers(model: Organ) -> tuple[tuple[str, float], ...]:
     known = variables(type(model)).parameters
-    plain = ((name, getattr(model, name)) for name in known)
-    values = ((name, float(value)) for name, value in plain if not isinstance(value, Tracer))
+    plain = {name: getattr(model, name) for name in known}
+    values = _floats(type(model).__name__, {name: v for name, v in plain.items() if not isinstance(v, Tracer)})
     # what lies outside its bounds or is no number is one twin's, and no default
-    return tuple((name, value) for name, value in values if math.isfinite(value) and _within(value, known[name].bounds))
+    return tuple((name, v) for name, v in values.items() if math.isfinite(v) and _within(v, known[name].bounds))
 
 
 def _within(value: float, bounds: tuple[float, float] | None) -> bool:
