@@ -10,6 +10,7 @@ from vht.model import LogNormal, Organ, Scalar, Vars, constant, param, port, qua
 from vht.organs.dissociation import contents, pressures
 
 _SOURCE = "albanese2016"
+_QUOTIENT = "Albanese et al. 2016: production over consumption; spread chosen"
 # a twin at rest: what its inputs are where nothing drives them, and what its initial state belongs to
 _AIR_O2, _AIR_CO2 = 0.210379, 0.000421
 _ATMOSPHERE, _CARDIAC_OUTPUT, _VENTILATION = 760.0, 5200.0 / 60.0, 4.5
@@ -26,9 +27,9 @@ def _consumption(value: float, tissue: str) -> Any:
     return param(value, "mL/min", meaning, bounds=(0.0, value * 10), prior=LogNormal(value, 0.15), source=_SOURCE)
 
 
-def _production(value: float, tissue: str) -> Any:
-    meaning = f"carbon dioxide produced by the {tissue} at rest (STPD)"
-    return param(value, "mL/min", meaning, bounds=(0.0, value * 10), prior=LogNormal(value, 0.15), source=_SOURCE)
+def _quotient(produced: float, consumed: float, tissue: str) -> Any:
+    value, meaning = produced / consumed, f"respiratory quotient of the {tissue}: CO2 produced over O2 consumed"
+    return param(value, "1", meaning, bounds=(0.6, 1.2), prior=LogNormal(value, 0.05), source=_QUOTIENT)
 
 
 def _flow(value: float, tissue: str) -> Any:
@@ -138,11 +139,11 @@ class GasExchange(Organ):
     MO2_m: Scalar = _consumption(51.6, "skeletal muscle")
     MO2_s: Scalar = _consumption(108.419, "splanchnic organs")
     MO2_e: Scalar = _consumption(14.683, "other tissues")
-    MCO2_h: Scalar = _production(20.16, "heart")
-    MCO2_b: Scalar = _production(39.961, "brain")
-    MCO2_m: Scalar = _production(43.344, "skeletal muscle")
-    MCO2_s: Scalar = _production(91.072, "splanchnic organs")
-    MCO2_e: Scalar = _production(12.337, "other tissues")
+    RQ_h: Scalar = _quotient(20.16, 24.0, "heart")
+    RQ_b: Scalar = _quotient(39.961, 47.502, "brain")
+    RQ_m: Scalar = _quotient(43.344, 51.6, "skeletal muscle")
+    RQ_s: Scalar = _quotient(91.072, 108.419, "splanchnic organs")
+    RQ_e: Scalar = _quotient(12.337, 14.683, "other tissues")
     q_h: Scalar = _flow(0.0501, "heart")
     q_b: Scalar = _flow(0.1503, "brain")
     q_m: Scalar = _flow(0.2204, "skeletal muscle")
@@ -245,7 +246,13 @@ class GasExchange(Organ):
         ventilation = constant(_VENTILATION * 1000.0, "mL/min")
         k = constant(_GAS_LAW, "mmHg")
         MO2 = self.MO2_h + self.MO2_b + self.MO2_m + self.MO2_s + self.MO2_e
-        MCO2 = self.MCO2_h + self.MCO2_b + self.MCO2_m + self.MCO2_s + self.MCO2_e
+        MCO2 = (
+            self.RQ_h * self.MO2_h
+            + self.RQ_b * self.MO2_b
+            + self.RQ_m * self.MO2_m
+            + self.RQ_s * self.MO2_s
+            + self.RQ_e * self.MO2_e
+        )
         PIO2, PICO2 = self._inspired(rest)
         PAO2 = PIO2 - k * MO2 / ventilation
         PACO2 = PICO2 + k * MCO2 / ventilation
@@ -277,11 +284,11 @@ class GasExchange(Organ):
             O2_m=behind(aO2, -self.MO2_m, Qm),
             O2_s=behind(aO2, -self.MO2_s, Qs),
             O2_e=behind(aO2, -self.MO2_e, Qe),
-            CO2_h=behind(aCO2, self.MCO2_h, Qh),
-            CO2_b=behind(aCO2, self.MCO2_b, Qb),
-            CO2_m=behind(aCO2, self.MCO2_m, Qm),
-            CO2_s=behind(aCO2, self.MCO2_s, Qs),
-            CO2_e=behind(aCO2, self.MCO2_e, Qe),
+            CO2_h=behind(aCO2, self.RQ_h * self.MO2_h, Qh),
+            CO2_b=behind(aCO2, self.RQ_b * self.MO2_b, Qb),
+            CO2_m=behind(aCO2, self.RQ_m * self.MO2_m, Qm),
+            CO2_s=behind(aCO2, self.RQ_s * self.MO2_s, Qs),
+            CO2_e=behind(aCO2, self.RQ_e * self.MO2_e, Qe),
             O2_v1=vO2,
             O2_v2=vO2,
             O2_v3=vO2,
@@ -328,7 +335,13 @@ class GasExchange(Organ):
         """Consumption of oxygen and production of carbon dioxide in the five tissues, mL/s."""
         rest, more = jnp.clip(u.metabolism, 0.0, 1.0), jnp.maximum(u.metabolism - 1.0, 0.0)
         O2 = (self.MO2_h, self.MO2_b, self.MO2_m, self.MO2_s, self.MO2_e)
-        CO2 = (self.MCO2_h, self.MCO2_b, self.MCO2_m, self.MCO2_s, self.MCO2_e)
+        CO2 = (
+            self.RQ_h * self.MO2_h,
+            self.RQ_b * self.MO2_b,
+            self.RQ_m * self.MO2_m,
+            self.RQ_s * self.MO2_s,
+            self.RQ_e * self.MO2_e,
+        )
         extra = (0.0, 0.0, more, 0.0, 0.0)
         there = tuple(
             (1.0 - jnp.exp(-jnp.maximum(c, 0.0) / self.C_out)) / constant(60.0, "s/min")
