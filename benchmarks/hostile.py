@@ -38,6 +38,8 @@ COLUMNS = (
 SMALL = 4
 # from how many states on fixed points are searched with the stiff method
 LARGE = 15
+# from how many states on only values are compared: derivatives of so many take minutes to compile
+HUGE = 50
 SOLVES, FIXED_POINTS = ("values", "jacobian"), ("steady", "periodic")
 
 
@@ -73,7 +75,8 @@ def jobs(case: Hostile) -> list[Job]:
         for method in _methods(known[name]):
             if case.methods and method not in case.methods:
                 continue
-            found.append((name, method, ("values",) if _plain(method) else SOLVES))
+            values = _plain(method) or len(_states(known[name])) >= HUGE
+            found.append((name, method, ("values",) if values else SOLVES))
     sides = sum(len(what) for _, _, what in found)
     slices = max(1, round(case.draws / (case.slice * max(1, sides))))
     # at least as many as asked for
@@ -81,7 +84,8 @@ def jobs(case: Hostile) -> list[Job]:
     made = [Job(*job, slices, case.slice, case.max_steps, case.seed) for job in found]
     for name in names:
         method = _fixed_point_method(known[name])
-        if case.fixed_points and (not case.methods or method in case.methods):
+        huge = len(_states(known[name])) >= HUGE
+        if case.fixed_points and not huge and (not case.methods or method in case.methods):
             count = -(-case.fixed_points // case.slice)
             made.append(
                 Job(name, method, FIXED_POINTS, count, min(case.slice, case.fixed_points), case.max_steps, case.seed)

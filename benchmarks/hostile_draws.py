@@ -124,7 +124,7 @@ def _times(rng: np.random.Generator, subject: Subject, odd: np.ndarray) -> tuple
 def _schedule(
     rng: np.random.Generator, subject: Subject, start: np.ndarray, lasting: np.ndarray, odd: np.ndarray
 ) -> Schedule:
-    n, size = len(odd), abs(subject.input)
+    n = len(odd)
     doses: dict[str, Doses] = {}
     signals: dict[str, Signal] = {}
 
@@ -137,11 +137,11 @@ def _schedule(
         time = np.where(rare, rng.choice([np.inf, 1e300, -1e300, 5e-324], (n, count)), time)
         return np.maximum(time, -np.finfo(np.float64).max)  # -inf is refused at once
 
-    def amounts(count: int) -> np.ndarray:
-        plain = subject.input * rng.uniform(0.5, 1.0, (n, count))
+    def amounts(count: int, like: float = subject.input) -> np.ndarray:
+        plain = like * rng.uniform(0.5, 1.0, (n, count))
         wild = odd[:, None] & (rng.random((n, 1)) < 0.5)
         few = np.ones(n * count, bool)
-        return np.where(wild, _hostile(rng, n * count, size, few).reshape((n, count)), plain)
+        return np.where(wild, _hostile(rng, n * count, abs(like), few).reshape((n, count)), plain)
 
     with np.errstate(over="ignore", invalid="ignore"):
         for number, (name, variable) in enumerate(inputs(subject.model).items()):
@@ -152,7 +152,8 @@ def _schedule(
                 doses[name] = Doses(times(DOSES, -0.2, 1.2), 0.1 * lasting[:, None] * amounts(DOSES), duration)
             else:
                 time = np.sort(times(SAMPLES, -0.2, 1.2), axis=1)
-                signals[name] = Signal(time, amounts(SAMPLES), ("linear", "hold")[number % 2])
+                samples = amounts(SAMPLES, variable.default or subject.input)
+                signals[name] = Signal(time, samples, ("linear", "hold")[number % 2])
     return Schedule(doses, signals)
 
 
