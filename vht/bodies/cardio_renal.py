@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from vht.bodies.treatments import (
     AceInhibition,
     Furosemide,
@@ -11,28 +13,16 @@ from vht.bodies.treatments import (
     IbuprofenEffect,
     Lisinopril,
 )
-from vht.model import Body, constant
+from vht.model import Body
 from vht.organs.circulatory_control import CirculatoryControl
 from vht.organs.kidney import Kidney
-from vht.organs.mean_circulation import MeanCirculation
+from vht.organs.mean_circulation import MeanCirculation, Rest
 
 
 class RestingCirculation(MeanCirculation):
     """`MeanCirculation` that begins at the rest of the default twin below."""
 
-    def initial(self) -> MeanCirculation.State:
-        arteries = constant(103.546718006, "mmHg") * self.C_AR_SYS
-        lung_arteries = constant(14.4366965197, "mmHg") * self.C_AR_PUL
-        lung_veins = constant(11.2866965154, "mmHg") * self.C_VEN_PUL
-        left, right = constant(170.013331474, "mL"), constant(140.278847962, "mL")
-        return self.State(
-            V_AR_SYS=arteries,
-            V_VEN_SYS=self.V_blood - arteries - lung_arteries - lung_veins - left - right,
-            V_AR_PUL=lung_arteries,
-            V_VEN_PUL=lung_veins,
-            V_LH=left,
-            V_RH=right,
-        )
+    rest: ClassVar[Rest] = Rest(103.546718006, 14.4366965197, 11.2866965154, 170.013331474, 140.278847962)
 
 
 # At rest the circulation has the pressure that the kidney keeps: resistance and unstressed volume are solved for that, at

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-
-from vht.errors import ModelError, nearest
 from vht.library.references import bibtex, cited
 from vht.library.verified import Verification, verification
 from vht.model import Organ
 from vht.organs import HOME as ORGANS
+from vht.organs import find
 
 __all__ = ["Verification", "bibtex", "catalogue", "cited", "model", "verification"]
 
@@ -36,8 +34,4 @@ def model(name: str) -> type[Organ]:
     Raises:
         ModelError: if there is none; suggests the nearest.
     """
-    homes = _homes()
-    if name not in homes:
-        raise ModelError(f"There is no model `{name}`.{nearest(name, homes)}")
-    module, cls = homes[name]
-    return getattr(importlib.import_module(module), cls)
+    return find(name, _homes())

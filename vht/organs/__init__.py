@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 
 from vht.errors import ModelError, nearest
 from vht.model import Organ
@@ -37,8 +38,8 @@ HOME = {
     "pulsatile_circulation": ("vht.organs.pulsatile_circulation", "PulsatileCirculation"),
     "ten_tusscher": ("vht.organs.ten_tusscher", "TenTusscher2006"),
     "tumour": ("vht.organs.tumour", "SimeoniTumour"),
-    "ventilation_control": ("vht.organs.ventilation_control", "VentilationControl"),
     "uva_padova": ("vht.organs.uva_padova", "UVAPadova2008"),
+    "ventilation_control": ("vht.organs.ventilation_control", "VentilationControl"),
 }
 
 
@@ -53,7 +54,20 @@ def organ(name: str) -> type[Organ]:
     Raises:
         ModelError: if there is none; suggests the nearest.
     """
-    if name not in HOME:
-        raise ModelError(f"There is no model `{name}`.{nearest(name, HOME)}")
-    module, cls = HOME[name]
+    return find(name, HOME)
+
+
+def find(name: str, homes: Mapping[str, tuple[str, str]]) -> type[Organ]:
+    """A model by its name among some, loaded when asked for.
+
+    Args:
+        name: of the model.
+        homes: by name, module and class.
+
+    Raises:
+        ModelError: if there is none; suggests the nearest.
+    """
+    if name not in homes:
+        raise ModelError(f"There is no model `{name}`.{nearest(name, homes)}")
+    module, cls = homes[name]
     return getattr(importlib.import_module(module), cls)

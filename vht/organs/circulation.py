@@ -12,46 +12,22 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from vht.model import LogNormal, Organ, Scalar, Vars, param, port, quantity, state
+from vht.organs.regazzoni import (
+    PROGRAM,
+    SOURCE,
+    compliance,
+    duration,
+    elastance,
+    inertance,
+    onset,
+    resistance,
+    unstressed,
+)
 
-_SOURCE = "regazzoni2022"
-# of the left ventricle, which the paper computes in three dimensions, and of times, on which copies of its table differ
-_PROGRAM = "default of the authors' own program of this circuit"
 _PI = 3.141592653589793
 _ROUNDING = 1e-6
 
 Numbers = Array | np.ndarray
-
-
-def _elastance(value: float, meaning: str, source: str = _SOURCE) -> Any:
-    return param(value, "mmHg/mL", meaning, bounds=(value / 5, value * 5), prior=LogNormal(value, 0.2), source=source)
-
-
-def _unstressed(value: float, chamber: str, source: str = _SOURCE) -> Any:
-    return param(value, "mL", f"volume of the {chamber} at zero pressure", bounds=(0.0, 60.0), source=source)
-
-
-def _resistance(value: float, meaning: str) -> Any:
-    return param(
-        value, "mmHg*s/mL", meaning, bounds=(value / 5, value * 5), prior=LogNormal(value, 0.2), source=_SOURCE
-    )
-
-
-def _compliance(value: float, meaning: str) -> Any:
-    return param(value, "mL/mmHg", meaning, bounds=(value / 5, value * 5), prior=LogNormal(value, 0.2), source=_SOURCE)
-
-
-def _inertance(value: float, meaning: str) -> Any:
-    return param(value, "mmHg*s^2/mL", meaning, bounds=(value / 10, value * 10), source=_SOURCE)
-
-
-def _onset(value: float, meaning: str) -> Any:
-    # one whole turn, with the default in its middle
-    return param(value, "1", meaning, bounds=(value - 0.5, value + 0.5), source=_PROGRAM)
-
-
-def _duration(value: float, meaning: str) -> Any:
-    # contraction and relaxation fit into one beat; a duration of zero would be a jump of the elastance
-    return param(value, "1", meaning, bounds=(0.02, 0.5), source=_PROGRAM)
 
 
 class Circulation(Organ):
@@ -101,7 +77,7 @@ class Circulation(Organ):
     """
 
     time: ClassVar[str] = "s"
-    citation: ClassVar[str] = _SOURCE
+    citation: ClassVar[str] = SOURCE
 
     T_HB: Scalar = param(
         60.0 / 72.0,
@@ -109,43 +85,43 @@ class Circulation(Organ):
         "heart period, from beat to beat",
         bounds=(0.3, 2.0),
         prior=LogNormal(60.0 / 72.0, 0.15),
-        source=_PROGRAM,
+        source=PROGRAM,
     )
-    tC_A: Scalar = _onset(0.80, "onset of atrial contraction, share of the period")
-    TC_A: Scalar = _duration(0.17, "duration of atrial contraction, share of the period")
-    TR_A: Scalar = _duration(0.17, "duration of atrial relaxation, share of the period")
-    tC_V: Scalar = _onset(0.0, "onset of ventricular contraction, share of the period")
-    TC_V: Scalar = _duration(0.34, "duration of ventricular contraction, share of the period")
-    TR_V: Scalar = _duration(0.17, "duration of ventricular relaxation, share of the period")
+    tC_A: Scalar = onset(0.80, "onset of atrial contraction, share of the period")
+    TC_A: Scalar = duration(0.17, "duration of atrial contraction, share of the period")
+    TR_A: Scalar = duration(0.17, "duration of atrial relaxation, share of the period")
+    tC_V: Scalar = onset(0.0, "onset of ventricular contraction, share of the period")
+    TC_V: Scalar = duration(0.34, "duration of ventricular contraction, share of the period")
+    TR_V: Scalar = duration(0.17, "duration of ventricular relaxation, share of the period")
 
-    EA_LA: Scalar = _elastance(0.07, "elastance that contraction adds at its peak, left atrium")
-    EB_LA: Scalar = _elastance(0.09, "elastance at rest, left atrium")
-    V0_LA: Scalar = _unstressed(4.0, "left atrium")
-    EA_LV: Scalar = _elastance(2.75, "elastance that contraction adds at its peak, left ventricle", _PROGRAM)
-    EB_LV: Scalar = _elastance(0.08, "elastance at rest, left ventricle", _PROGRAM)
-    V0_LV: Scalar = _unstressed(5.0, "left ventricle", _PROGRAM)
-    EA_RA: Scalar = _elastance(0.06, "elastance that contraction adds at its peak, right atrium")
-    EB_RA: Scalar = _elastance(0.07, "elastance at rest, right atrium")
-    V0_RA: Scalar = _unstressed(4.0, "right atrium")
-    EA_RV: Scalar = _elastance(0.55, "elastance that contraction adds at its peak, right ventricle")
-    EB_RV: Scalar = _elastance(0.05, "elastance at rest, right ventricle")
-    V0_RV: Scalar = _unstressed(10.0, "right ventricle")
+    EA_LA: Scalar = elastance(0.07, "elastance that contraction adds at its peak, left atrium")
+    EB_LA: Scalar = elastance(0.09, "elastance at rest, left atrium")
+    V0_LA: Scalar = unstressed(4.0, "left atrium")
+    EA_LV: Scalar = elastance(2.75, "elastance that contraction adds at its peak, left ventricle", PROGRAM)
+    EB_LV: Scalar = elastance(0.08, "elastance at rest, left ventricle", PROGRAM)
+    V0_LV: Scalar = unstressed(5.0, "left ventricle", PROGRAM)
+    EA_RA: Scalar = elastance(0.06, "elastance that contraction adds at its peak, right atrium")
+    EB_RA: Scalar = elastance(0.07, "elastance at rest, right atrium")
+    V0_RA: Scalar = unstressed(4.0, "right atrium")
+    EA_RV: Scalar = elastance(0.55, "elastance that contraction adds at its peak, right ventricle")
+    EB_RV: Scalar = elastance(0.05, "elastance at rest, right ventricle")
+    V0_RV: Scalar = unstressed(10.0, "right ventricle")
 
-    Rmin: Scalar = param(0.0075, "mmHg*s/mL", "resistance of an open valve", bounds=(0.001, 0.1), source=_SOURCE)
-    Rmax: Scalar = param(75006.2, "mmHg*s/mL", "resistance of a closed valve", bounds=(10.0, 1e6), source=_SOURCE)
+    Rmin: Scalar = param(0.0075, "mmHg*s/mL", "resistance of an open valve", bounds=(0.001, 0.1), source=SOURCE)
+    Rmax: Scalar = param(75006.2, "mmHg*s/mL", "resistance of a closed valve", bounds=(10.0, 1e6), source=SOURCE)
 
-    R_AR_SYS: Scalar = _resistance(0.8, "resistance of the systemic arteries")
-    C_AR_SYS: Scalar = _compliance(1.2, "compliance of the systemic arteries")
-    L_AR_SYS: Scalar = _inertance(5e-3, "inertance of the systemic arteries")
-    R_VEN_SYS: Scalar = _resistance(0.26, "resistance of the systemic veins")
-    C_VEN_SYS: Scalar = _compliance(60.0, "compliance of the systemic veins")
-    L_VEN_SYS: Scalar = _inertance(5e-4, "inertance of the systemic veins")
-    R_AR_PUL: Scalar = _resistance(0.1625, "resistance of the pulmonary arteries")
-    C_AR_PUL: Scalar = _compliance(10.0, "compliance of the pulmonary arteries")
-    L_AR_PUL: Scalar = _inertance(5e-4, "inertance of the pulmonary arteries")
-    R_VEN_PUL: Scalar = _resistance(0.1625, "resistance of the pulmonary veins")
-    C_VEN_PUL: Scalar = _compliance(16.0, "compliance of the pulmonary veins")
-    L_VEN_PUL: Scalar = _inertance(5e-4, "inertance of the pulmonary veins")
+    R_AR_SYS: Scalar = resistance(0.8, "resistance of the systemic arteries")
+    C_AR_SYS: Scalar = compliance(1.2, "compliance of the systemic arteries")
+    L_AR_SYS: Scalar = inertance(5e-3, "inertance of the systemic arteries")
+    R_VEN_SYS: Scalar = resistance(0.26, "resistance of the systemic veins")
+    C_VEN_SYS: Scalar = compliance(60.0, "compliance of the systemic veins")
+    L_VEN_SYS: Scalar = inertance(5e-4, "inertance of the systemic veins")
+    R_AR_PUL: Scalar = resistance(0.1625, "resistance of the pulmonary arteries")
+    C_AR_PUL: Scalar = compliance(10.0, "compliance of the pulmonary arteries")
+    L_AR_PUL: Scalar = inertance(5e-4, "inertance of the pulmonary arteries")
+    R_VEN_PUL: Scalar = resistance(0.1625, "resistance of the pulmonary veins")
+    C_VEN_PUL: Scalar = compliance(16.0, "compliance of the pulmonary veins")
+    L_VEN_PUL: Scalar = inertance(5e-4, "inertance of the pulmonary veins")
 
     class State(Vars):
         V_LA: Scalar = state(65.0, "mL", "volume of the left atrium")

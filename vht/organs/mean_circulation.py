@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
 from vht.model import LogNormal, Organ, Scalar, Vars, param, port, quantity, state
 from vht.model.constant import constant
+from vht.organs.regazzoni import PROGRAM, SOURCE, compliance, duration, elastance, onset, resistance, unstressed
 
-_SOURCE = "regazzoni2022"
-_PROGRAM = "default of the authors' own program of this circuit"
 _PULSATILE = "what the pulsatile model (regazzoni2022) does at its defaults, where valves open and close by themselves"
 _PI = 3.141592653589793
 # instants at which the pressure of an atrium is taken, in either part of the beat
 _INSTANTS = 4
-
-
-def _elastance(value: float, meaning: str, source: str = _SOURCE) -> Any:
-    return param(value, "mmHg/mL", meaning, bounds=(value / 5, value * 5), prior=LogNormal(value, 0.2), source=source)
-
-
-def _unstressed(value: float, chamber: str, source: str = _SOURCE) -> Any:
-    return param(value, "mL", f"volume of the {chamber} at zero pressure", bounds=(0.0, 60.0), source=source)
-
-
-def _resistance(value: float, meaning: str) -> Any:
-    return param(
-        value, "mmHg*s/mL", meaning, bounds=(value / 5, value * 5), prior=LogNormal(value, 0.2), source=_SOURCE
-    )
-
-
-def _compliance(value: float, meaning: str) -> Any:
-    return param(value, "mL/mmHg", meaning, bounds=(value / 5, value * 5), prior=LogNormal(value, 0.2), source=_SOURCE)
-
-
-def _onset(value: float, meaning: str) -> Any:
-    return param(value, "1", meaning, bounds=(value - 0.5, value + 0.5), source=_PROGRAM)
-
-
-def _duration(value: float, meaning: str) -> Any:
-    return param(value, "1", meaning, bounds=(0.02, 0.5), source=_PROGRAM)
 
 
 class _Contraction(NamedTuple):
@@ -60,6 +33,16 @@ class _Side(NamedTuple):
     p_ed: Scalar  # pressure in the artery at the end of diastole
     inflow: Scalar  # into the atrium, averaged over the beat
     p_atrium: Scalar  # averaged over the beat
+
+
+class Rest(NamedTuple):
+    """Where a circulation begins: pressures in mmHg, blood in either side of the heart in mL."""
+
+    p_AR_SYS: float
+    p_AR_PUL: float
+    p_VEN_PUL: float
+    V_LH: float
+    V_RH: float
 
 
 class MeanCirculation(Organ):
@@ -111,7 +94,9 @@ class MeanCirculation(Organ):
     """
 
     time: ClassVar[str] = "min"
-    citation: ClassVar[str] = _SOURCE
+    citation: ClassVar[str] = SOURCE
+    # of the default twin
+    rest: ClassVar[Rest] = Rest(102.465830, 37.642164, 22.901699, 170.273987, 195.075082)
 
     T_HB: Scalar = param(
         60.0 / 72.0,
@@ -119,40 +104,40 @@ class MeanCirculation(Organ):
         "heart period, from beat to beat",
         bounds=(0.3, 2.0),
         prior=LogNormal(60.0 / 72.0, 0.15),
-        source=_PROGRAM,
+        source=PROGRAM,
     )
-    tC_A: Scalar = _onset(0.80, "onset of atrial contraction, share of the period")
-    TC_A: Scalar = _duration(0.17, "duration of atrial contraction, share of the period")
-    TR_A: Scalar = _duration(0.17, "duration of atrial relaxation, share of the period")
-    tC_V: Scalar = _onset(0.0, "onset of ventricular contraction, share of the period")
-    TC_V: Scalar = _duration(0.34, "duration of ventricular contraction, share of the period")
-    TR_V: Scalar = _duration(0.17, "duration of ventricular relaxation, share of the period")
+    tC_A: Scalar = onset(0.80, "onset of atrial contraction, share of the period")
+    TC_A: Scalar = duration(0.17, "duration of atrial contraction, share of the period")
+    TR_A: Scalar = duration(0.17, "duration of atrial relaxation, share of the period")
+    tC_V: Scalar = onset(0.0, "onset of ventricular contraction, share of the period")
+    TC_V: Scalar = duration(0.34, "duration of ventricular contraction, share of the period")
+    TR_V: Scalar = duration(0.17, "duration of ventricular relaxation, share of the period")
     IVC: Scalar = param(0.35, "1", "isovolumic share of ventricular contraction", bounds=(0.05, 0.9), source=_PULSATILE)
     IVR: Scalar = param(0.86, "1", "isovolumic share of ventricular relaxation", bounds=(0.3, 1.0), source=_PULSATILE)
 
-    EA_LA: Scalar = _elastance(0.07, "elastance that contraction adds at its peak, left atrium")
-    EB_LA: Scalar = _elastance(0.09, "elastance at rest, left atrium")
-    V0_LA: Scalar = _unstressed(4.0, "left atrium")
-    EA_LV: Scalar = _elastance(2.75, "elastance that contraction adds at its peak, left ventricle", _PROGRAM)
-    EB_LV: Scalar = _elastance(0.08, "elastance at rest, left ventricle", _PROGRAM)
-    V0_LV: Scalar = _unstressed(5.0, "left ventricle", _PROGRAM)
-    EA_RA: Scalar = _elastance(0.06, "elastance that contraction adds at its peak, right atrium")
-    EB_RA: Scalar = _elastance(0.07, "elastance at rest, right atrium")
-    V0_RA: Scalar = _unstressed(4.0, "right atrium")
-    EA_RV: Scalar = _elastance(0.55, "elastance that contraction adds at its peak, right ventricle")
-    EB_RV: Scalar = _elastance(0.05, "elastance at rest, right ventricle")
-    V0_RV: Scalar = _unstressed(10.0, "right ventricle")
+    EA_LA: Scalar = elastance(0.07, "elastance that contraction adds at its peak, left atrium")
+    EB_LA: Scalar = elastance(0.09, "elastance at rest, left atrium")
+    V0_LA: Scalar = unstressed(4.0, "left atrium")
+    EA_LV: Scalar = elastance(2.75, "elastance that contraction adds at its peak, left ventricle", PROGRAM)
+    EB_LV: Scalar = elastance(0.08, "elastance at rest, left ventricle", PROGRAM)
+    V0_LV: Scalar = unstressed(5.0, "left ventricle", PROGRAM)
+    EA_RA: Scalar = elastance(0.06, "elastance that contraction adds at its peak, right atrium")
+    EB_RA: Scalar = elastance(0.07, "elastance at rest, right atrium")
+    V0_RA: Scalar = unstressed(4.0, "right atrium")
+    EA_RV: Scalar = elastance(0.55, "elastance that contraction adds at its peak, right ventricle")
+    EB_RV: Scalar = elastance(0.05, "elastance at rest, right ventricle")
+    V0_RV: Scalar = unstressed(10.0, "right ventricle")
 
-    Rmin: Scalar = param(0.0075, "mmHg*s/mL", "resistance of an open valve", bounds=(0.001, 0.1), source=_SOURCE)
+    Rmin: Scalar = param(0.0075, "mmHg*s/mL", "resistance of an open valve", bounds=(0.001, 0.1), source=SOURCE)
 
-    R_AR_SYS: Scalar = _resistance(0.8, "resistance of the systemic arteries")
-    C_AR_SYS: Scalar = _compliance(1.2, "compliance of the systemic arteries")
-    R_VEN_SYS: Scalar = _resistance(0.26, "resistance of the systemic veins")
-    C_VEN_SYS: Scalar = _compliance(60.0, "compliance of the systemic veins")
-    R_AR_PUL: Scalar = _resistance(0.1625, "resistance of the pulmonary arteries")
-    C_AR_PUL: Scalar = _compliance(10.0, "compliance of the pulmonary arteries")
-    R_VEN_PUL: Scalar = _resistance(0.1625, "resistance of the pulmonary veins")
-    C_VEN_PUL: Scalar = _compliance(16.0, "compliance of the pulmonary veins")
+    R_AR_SYS: Scalar = resistance(0.8, "resistance of the systemic arteries")
+    C_AR_SYS: Scalar = compliance(1.2, "compliance of the systemic arteries")
+    R_VEN_SYS: Scalar = resistance(0.26, "resistance of the systemic veins")
+    C_VEN_SYS: Scalar = compliance(60.0, "compliance of the systemic veins")
+    R_AR_PUL: Scalar = resistance(0.1625, "resistance of the pulmonary arteries")
+    C_AR_PUL: Scalar = compliance(10.0, "compliance of the pulmonary arteries")
+    R_VEN_PUL: Scalar = resistance(0.1625, "resistance of the pulmonary veins")
+    C_VEN_PUL: Scalar = compliance(16.0, "compliance of the pulmonary veins")
 
     V0_VEN_SYS: Scalar = param(
         1975.0,
@@ -215,12 +200,11 @@ class MeanCirculation(Organ):
 
     def initial(self) -> State:
         """Pressures at rest of the default twin; the veins hold what is left of the blood."""
-        left, right = constant(170.273987, "mL"), constant(195.075082, "mL")
-        arteries = constant(102.465830, "mmHg") * self.C_AR_SYS
-        lung_arteries, lung_veins = (
-            constant(37.642164, "mmHg") * self.C_AR_PUL,
-            constant(22.901699, "mmHg") * self.C_VEN_PUL,
-        )
+        rest = self.rest
+        left, right = constant(rest.V_LH, "mL"), constant(rest.V_RH, "mL")
+        arteries = constant(rest.p_AR_SYS, "mmHg") * self.C_AR_SYS
+        lung_arteries = constant(rest.p_AR_PUL, "mmHg") * self.C_AR_PUL
+        lung_veins = constant(rest.p_VEN_PUL, "mmHg") * self.C_VEN_PUL
         return self.State(
             V_AR_SYS=arteries,
             V_VEN_SYS=self.V_blood - arteries - lung_arteries - lung_veins - left - right,
