@@ -1,0 +1,1 @@
+"""CUDA C++ written by hand, and what writes out its eliminations."""
