@@ -34,7 +34,7 @@ UNITS = ("main", "lorenz", "lorenz96", "circulation", "pollu", "ten_tusscher")
 ELIMINATED = ("pollu", "ten_tusscher")
 LORENZ96_SIZES = (4, 8, 16, 32, 64, 128)
 CPU = "cpu"
-_GPP_FLAGS = ("-std=c++17", "-O2", "-march=native", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wno-unknown-pragmas")
+_GPP_FLAGS = ("-std=c++17", "-O2", "-march=native", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-unused-variable")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,8 +281,7 @@ def build(architecture: str = "native", fast_math: bool = False) -> Built:
     compiler, flags = _command(architecture, fast_math)
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout.strip()
     made_with = f"{next(filter(None, reversed(version.splitlines())), compiler)}, {' '.join(flags)}"
-    sources = {path.name: path.read_text() for path in sorted(FOLDER.iterdir()) if path.suffix in (".cu", ".cuh", ".h")}
-    sources |= {f"{name}_factors.cuh": factors(sources[f"{name}.cuh"], name) for name in ELIMINATED}
+    sources = _sources()
     key = hashlib.sha256(repr((version, flags, _device() if architecture == "native" else "", sources)).encode())
     folder = _cache() / f"cuda-peer-{architecture}-{key.hexdigest()[:24]}"
     if (folder / "peer").exists():
@@ -290,8 +289,7 @@ def build(architecture: str = "native", fast_math: bool = False) -> Built:
     folder.parent.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="cuda-peer-", dir=folder.parent) as work:
-        for name, text in sources.items():
-            pathlib.Path(work, name).write_text(text)
+        _write(sources, work)
 
         def unit(name: str) -> str:
             return _call([compiler, *flags, "-c", f"{name}.cu", "-o", f"{name}.o"], work)
@@ -328,13 +326,23 @@ def assembled(architecture: str, units: tuple[str, ...] = UNITS[1:], fast_math: 
     compiler, flags = _command(architecture, fast_math)
     found: dict[str, Usage] = {}
     with tempfile.TemporaryDirectory(prefix="cuda-peer-") as work:
-        for name in ELIMINATED:
-            text = factors((FOLDER / f"{name}.cuh").read_text(), name)
-            pathlib.Path(work, f"{name}_factors.cuh").write_text(text)
+        _write(_sources(), work)
         for name in units:
-            command = [compiler, *flags, f"-I{work}", "-cubin", str(FOLDER / f"{name}.cu"), "-o", f"{name}.cubin"]
+            command = [compiler, *flags, "-cubin", f"{name}.cu", "-o", f"{name}.cubin"]
             found |= _usage(_call(command, work))
     return found
+
+
+def _sources() -> dict[str, str]:
+    """By file name."""
+    files = (FOLDER.parent / "names.h", *sorted(FOLDER.iterdir()))
+    sources = {path.name: path.read_text() for path in files if path.suffix in (".cu", ".cuh", ".h")}
+    return sources | {f"{name}_factors.cuh": factors(sources[f"{name}.cuh"], name) for name in ELIMINATED}
+
+
+def _write(sources: dict[str, str], folder: str) -> None:
+    for name, text in sources.items():
+        pathlib.Path(folder, name).write_text(text)
 
 
 def _nvcc() -> str | None:
