@@ -21,6 +21,7 @@ from vht.solve import (
     simulate_with_jacobian,
 )
 from vht.solve.crossings import locate
+from vht.solve.device import Place
 
 METHODS = [Tsit5(rtol=1e-10, atol=1e-12), Rodas5P(rtol=1e-10, atol=1e-12)]
 both_methods = pytest.mark.parametrize("method", METHODS, ids=["tsit5", "rodas5p"])
@@ -297,7 +298,9 @@ def test_other_backends_refuse_events(monkeypatch):
         simulate(Ball(), np.array([1.0]), backend="xla")
     with pytest.raises(ModelError, match="`Ball` has events of the state"):
         simulate(Ball(), np.array([1.0]), method=Diffrax())
-    monkeypatch.setattr(sys.modules["vht.solve.simulate"], "PLATFORMS", ("elsewhere",))
+    # as on a machine where JAX computes on something that there are no kernels for
+    elsewhere = Place("tpu", tuple(jax.local_devices()))
+    monkeypatch.setattr(sys.modules["vht.solve.device"], "home", lambda: elsewhere)
     with pytest.raises(
         ValueError, match=r"`Ball` has events of the state or algebraic variables.*inside a transformation"
     ):

@@ -263,13 +263,13 @@ def test_large_schedules_are_solved_in_slices(rng, monkeypatch):
     sizes = []
     # not by import, which finds the function of that name
     module = sys.modules["vht.solve.simulate"]
-    on_backend = module._on_backend
+    solve_values = module._solve_values
 
-    def counted(compute, plan, *rest):
+    def counted(plan, given):
         sizes.append(plan.twins)
-        return on_backend(compute, plan, *rest)
+        return solve_values(plan, given)
 
-    monkeypatch.setattr(module, "_on_backend", counted)
+    monkeypatch.setattr(module, "_solve_values", counted)
     monkeypatch.setattr(module, "TABLE_BYTES", 3 * 2 * 50 * 8)
     sliced = simulate(Filter(), np.array([0.4]), schedule=schedule)
     assert sizes == [3, 3, 3]

@@ -13,9 +13,11 @@ from vht_kernels import LoweringError
 from vht.errors import ModelError
 from vht.model import Organ, Scalar, Vars, param, state
 from vht.solve import Doses, Schedule, Status, Tsit5, simulate, simulate_with_jacobian
+from vht.solve.device import Place
 
 BACKENDS = ["lanes", "xla"]
 MODULE: Any = importlib.import_module("vht.solve.simulate")
+DEVICE: Any = importlib.import_module("vht.solve.device")
 TIMES = np.array([0.0, 1.0, 2.0])
 
 
@@ -280,13 +282,14 @@ def test_what_lanes_cannot_compile_is_told_with_its_line():
 
 
 def test_lanes_stay_on_the_processor_where_jax_would_go_elsewhere(monkeypatch):
-    # as on a machine with a GPU: outside transformations the place is ours to choose, inside it is not
-    monkeypatch.setattr(MODULE, "_platform", lambda: "cuda")
+    # as on a machine with another accelerator: outside transformations the place is ours to choose, inside it is not
+    elsewhere = Place("tpu", (object(),))
+    monkeypatch.setattr(DEVICE, "home", lambda: elsewhere)
     placed = []
     chosen = jax.default_device
     monkeypatch.setattr(jax, "default_device", lambda device: (placed.append(device.platform), chosen(device))[1])
     found = simulate(Decay(), TIMES)
     assert (found.settings.backend, placed) == ("lanes", ["cpu"])
-    with pytest.warns(UserWarning, match="lanes cannot leave the platform `cuda`"):
+    with pytest.warns(UserWarning, match="lanes cannot leave the platform `tpu`"):
         values = jax.jit(lambda k: simulate(Decay(k=k), TIMES).values["x"])(0.5)
     np.testing.assert_allclose(values, found.values["x"], rtol=1e-5)

@@ -27,6 +27,10 @@ class BackendError(VhtError):
     """A backend cannot run what it was asked to run."""
 
 
+class DeviceError(VhtError):
+    """There is no device of the kind that was asked for, or it cannot be used; says what is missing."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """One thing wrong with a table.

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vht.model import Organ, conserved, outputs, states, with_parameters
 from vht.solve import blocks
-from vht.solve.given import Given, Plan
+from vht.solve.given import Given, Plan, Used
 from vht.solve.methods import Method
 from vht.solve.plan import solve
 from vht.solve.request import Request
@@ -91,6 +91,7 @@ class FixedPointSettings:
         backend: that ran, "lanes" or "xla".
         states: names of the model's states.
         note: why this method, if it was not the user who chose it.
+        device: platform that it ran on, such as "cpu" or "gpu"; inside a transformation the one to be expected.
     """
 
     model: str
@@ -101,6 +102,7 @@ class FixedPointSettings:
     backend: str
     states: tuple[str, ...] = ()
     note: str = ""
+    device: str = "cpu"
 
 
 class FixedPoint(eqx.Module):
@@ -199,13 +201,14 @@ class FixedPoint(eqx.Module):
             "method": repr(s.method),
             "tolerance": s.tolerance,
             "backend": s.backend,
+            "device": s.device,
             **({"chosen": s.note} if s.note else {}),
         }
         return xarray.Dataset(data, {"twin": ("twin", twins)}, attributes)
 
 
 def fixed_point(
-    request: Request, observed: tuple[str, ...], kind: str, tolerance: float, found: Any, backend: str
+    request: Request, observed: tuple[str, ...], kind: str, tolerance: float, found: Any, used: Used
 ) -> FixedPoint:
     """The result: what a search found, with what is known about it."""
     model = request.model
@@ -220,9 +223,10 @@ def fixed_point(
         kind,
         request.method,
         tolerance,
-        backend,
+        used.backend,
         request.plan.system.states,
         request.note,
+        used.device,
     )
     return FixedPoint(**found, settings=settings, labels=labels, names=request.names)
 

@@ -80,6 +80,18 @@ class Results(NamedTuple):
     events: dict[str, Int[Array, " twins"]]
 
 
+class Used(NamedTuple):
+    """What ran.
+
+    Attributes:
+        backend: "lanes" or "xla".
+        device: platform, such as "cpu" or "gpu".
+    """
+
+    backend: str
+    device: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What to solve and how, apart from numbers.

@@ -6,14 +6,13 @@ nothing happens there, so that fill changes no result, not even its rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
-from vht.solve.given import Given, Plan
+from vht.solve.given import Given
 from vht.solve.schedule import Doses, Schedule, Signal
 
 MULTIPLE = 8
@@ -56,24 +55,13 @@ def _filled(table: Any, fill: float) -> np.ndarray:
     return np.concatenate([table, np.full((*table.shape[:-1], missing), fill, table.dtype)], axis=-1)
 
 
-def by_length(solve: Callable[[Plan, Given], Any]) -> Callable[[Plan, Given], Any]:
-    """A function that computes tables over saves, ``[twins, saves, ...]``, given tables filled up where that spares compiling.
-
-    The `xla` backend looks at every entry of a schedule, whether anything happens there or not, and gets them as they are.
-    """
-
-    def compute(plan: Plan, given: Given) -> Any:
-        filled = given if plan.backend == "xla" else padded(given)
-        results, saves = solve(plan, filled), given.times.shape[-1]
-        if filled.times.shape[-1] == saves:
-            return results
-        return jax.tree.map(lambda leaf: _shortened(leaf, saves), results)
-
-    return compute
+def shortened(results: Any, saves: int) -> Any:
+    """Results with their tables over saves, ``[twins, saves, ...]``, cut to the saves that were asked for."""
+    return jax.tree.map(lambda leaf: _cut(leaf, saves), results)
 
 
-def _shortened(leaf: Any, saves: int) -> Any:
-    if leaf.ndim < 2:
+def _cut(leaf: Any, saves: int) -> Any:
+    if leaf.ndim < 2 or leaf.shape[1] == saves:
         return leaf
     # NumPy's slice is a view, and compiles nothing
     return (leaf if isinstance(leaf, Tracer) else np.asarray(leaf))[:, :saves]

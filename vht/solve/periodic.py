@@ -16,6 +16,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Shaped
 
 from vht.model import Organ, Twins
+from vht.solve.device import Device
 from vht.solve.fixed_point import (
     FixedPoint,
     FixedPointStatus,
@@ -52,6 +53,7 @@ def periodic_state(
     warm_up: int = 2,
     max_periods: int = 300,
     backend: Backend = "auto",
+    device: Device = "auto",
     slice_size: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> FixedPoint:
@@ -87,6 +89,7 @@ def periodic_state(
         warm_up: periods to pace before the first Jacobian, at least 1.
         max_periods: periods after which a twin ends as ``no_convergence``.
         backend: see `simulate`.
+        device: see `simulate`.
         slice_size: see `simulate`.
         progress: see `simulate`.
 
@@ -97,20 +100,21 @@ def periodic_state(
         ModelError: as `simulate`; a period that names no parameter.
         TypeError: as `simulate`.
         ValueError: as `simulate`; a period that is not positive; a dose outside of the period.
+        DeviceError: as `simulate`.
     """
     tolerance = checked_tolerance(tolerance, method)
     for name, number in (("warm_up", warm_up), ("max_periods", max_periods)):
         if number < 1:
             raise ValueError(f"`{name}` must be at least 1, but got {number}.")
     request, observed = _request(model, period, twins, initial, start, schedule, observe, method)
-    request = decide(request, backend)
+    request = decide(request, backend, device)
     controls = Controls(
         tolerance=np.float64(tolerance),  # type: ignore[arg-type]
         warm_up=np.int32(warm_up),  # type: ignore[arg-type]
         max_periods=np.int32(min(max_periods, np.iinfo(np.int32).max)),  # type: ignore[arg-type]
     )
     compute = functools.partial(_compute, observed, controls)
-    found, used = run(compute, request, backend, slice_size, progress)
+    found, used = run(compute, request, backend, device, slice_size, progress)
     return fixed_point(request, observed, "periodic", tolerance, found, used)
 
 

@@ -16,7 +16,7 @@ from jaxtyping import ArrayLike, Shaped
 from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
 from vht.solve.exponential import gating_states
-from vht.solve.given import Given, Plan, Results
+from vht.solve.given import Given, Plan, Results, Used
 from vht.solve.methods import Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.schedule import Doses, Schedule, Signal, listed
 from vht.solve.sensitivity import Direction
@@ -172,7 +172,7 @@ class Request:
         known("parameter", name, system.parameters, self.model)
         return Direction("parameter", name)
 
-    def trajectory(self, results: Results, backend: str) -> Trajectory:
+    def trajectory(self, results: Results, used: Used) -> Trajectory:
         """The results with what is known about them."""
         variables = {**states(self.model), **outputs(self.model)}
         labels = tuple(
@@ -181,7 +181,8 @@ class Request:
             if name in results.values
         )
         unit = getattr(self.model, "time", "s")
-        settings = Settings(type(self.model).__name__, unit, self.method, backend, self.plan.system.states, self.note)
+        name, of = type(self.model).__name__, self.plan.system.states
+        settings = Settings(name, unit, self.method, used.backend, of, self.note, used.device)
         return Trajectory(
             times=self.given.times,
             values=dict(results.values),

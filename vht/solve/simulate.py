@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import warnings
@@ -17,13 +16,15 @@ from vht_kernels import LoweringError
 
 from vht.model import Organ, Twins
 from vht.solve.auto import decided
-from vht.solve.given import Given, Plan, Results
+from vht.solve.device import PLATFORMS, Device, Place, check_device, place
+from vht.solve.given import Given, Plan, Results, Used
 from vht.solve.methods import Auto, Diffrax, Method, Tsit5
-from vht.solve.padding import by_length
+from vht.solve.padding import padded, shortened
 from vht.solve.plan import solve, solve_cohort
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule
 from vht.solve.sensitivity import Direction
+from vht.solve.slices import even, fitting, in_slices, shared_out
 from vht.solve.system import System
 from vht.solve.trajectory import Numbers, Trajectory
 
@@ -34,8 +35,10 @@ SLICE = 4096
 MOST = 65_536
 # and so many that the tables of their own schedules take no more memory than this; XLA keeps some copies
 TABLE_BYTES = 2**29
-# where lanes has kernels
-PLATFORMS = ("cpu",)
+# the same on a GPU, where a call must hold several times as many twins as run at once, and there be several, so that copies
+# overlap with computing; its memory decides besides. Chosen from the number of threads of an H100, not measured
+GPU_SLICE = 2**16
+GPU_MOST = 2**18
 
 
 def simulate(
@@ -49,6 +52,7 @@ def simulate(
     observe: Sequence[str] | None = None,
     method: Method = Tsit5(),
     backend: Backend = "auto",
+    device: Device = "auto",
     slice_size: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Trajectory:
@@ -70,8 +74,12 @@ def simulate(
         backend: "lanes" for this package's kernels, "xla" for diffrax, "auto" for lanes unless the model uses
             something that they cannot compile, which a warning then says. Only lanes looks for kinks and jumps of the rates
             inside its steps: where there are some, the error of "xla" can be a hundred tolerances.
+        device: "cpu" for this machine's processor, "gpu" for NVIDIA GPUs, all that JAX sees or its `jax_default_device`;
+            "auto" for them if the backend can use them, else the processor. Inside a transformation a solve runs where the
+            code around it does.
         slice_size: solve so many twins at a time; Ctrl-C is heard between two slices. Not under a transformation. By
-            default cohorts of more than 65,536 twins, or whose own schedules take more than 512 MiB, are solved in slices.
+            default cohorts of more than 65,536 twins, or whose own schedules take more than 512 MiB, are solved in slices;
+            on GPUs those of more than 262,144, or than fit into their memory, where copies and computing overlap.
         progress: called with the twins done and their total after each slice.
 
     Returns:
@@ -81,12 +89,14 @@ def simulate(
         ModelError: no model; an unknown parameter, state, input or observable; an input that needs a signal and has none.
         TypeError: something else than a schedule, a method, a list of names or columns by name.
         ValueError: what is not numbers; shapes that do not fit; times out of order (inside a transformation such a twin
-            ends as ``non_finite``); a negative duration; a backend that does not run the method.
+            ends as ``non_finite``); a negative duration; a backend that does not run the method; another device than the
+            transformation's.
+        DeviceError: a GPU is asked for and there is none that can be used; says what is missing.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request.check()
-    request = decide(request, backend)
-    results, used = run(by_length(_solve_values), request, backend, slice_size, progress)
+    request = decide(request, backend, device)
+    results, used = run(_solve_values, request, backend, device, slice_size, progress, by_length=True)
     return request.trajectory(results, used)
 
 
@@ -102,6 +112,7 @@ def simulate_with_jacobian(
     observe: Sequence[str] | None = None,
     method: Method = Tsit5(),
     backend: Backend = "auto",
+    device: Device = "auto",
     slice_size: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[Trajectory, dict[str, Float[Numbers, "twins saves free"]]]:
@@ -118,6 +129,7 @@ def simulate_with_jacobian(
         observe: see `simulate`.
         method: see `simulate`.
         backend: see `simulate`.
+        device: see `simulate`.
         slice_size: see `simulate`.
         progress: see `simulate`.
 
@@ -128,6 +140,7 @@ def simulate_with_jacobian(
         ModelError: as `simulate`, and for an unknown free quantity.
         TypeError: as `simulate`.
         ValueError: as `simulate`.
+        DeviceError: as `simulate`.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request.check()
@@ -136,9 +149,9 @@ def simulate_with_jacobian(
     directions = tuple(request.direction(name) for name in free)
     if not directions:
         raise ValueError("`free` must name at least one parameter or initial value, but got none.")
-    request = decide(request, backend)
-    compute = by_length(functools.partial(_solve_columns, directions))
-    (results, jacobian), used = run(compute, request, backend, slice_size, progress)
+    request = decide(request, backend, device)
+    compute = functools.partial(_solve_columns, directions)
+    (results, jacobian), used = run(compute, request, backend, device, slice_size, progress, by_length=True)
     return request.trajectory(results, used), jacobian
 
 
@@ -151,6 +164,7 @@ def choose_method(
     start: Shaped[ArrayLike, ...] = 0.0,
     schedule: Schedule | None = None,
     method: Auto = Auto(),
+    device: Device = "auto",
 ) -> Method:
     """What `Auto` chooses for a model: `Tsit5` or `Rodas5P`, with its settings.
 
@@ -162,20 +176,22 @@ def choose_method(
         start: see `simulate`.
         schedule: see `simulate`.
         method: the settings.
+        device: see `simulate`.
 
     Raises:
         ModelError: as `simulate`.
         TypeError: as `simulate`.
         ValueError: as `simulate`.
+        DeviceError: as `simulate`.
     """
     request = Request.of(model, times, twins, initial, start, schedule, None, method)
     request.check()
-    return decide(request, "auto").method
+    return decide(request, "auto", device).method
 
 
-def decide(request: Request, backend: Backend) -> Request:
+def decide(request: Request, backend: Backend, device: Device) -> Request:
     """The request with a method that can run in place of `Auto`."""
-    return decided(request, lambda pilot: run(by_length(_solve_values), pilot, backend, None, None)[0])
+    return decided(request, lambda pilot: run(_solve_values, pilot, backend, device, None, None, by_length=True)[0])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -199,10 +215,26 @@ def run(
     compute: Compute,
     request: Request,
     backend: str,
+    device: Device,
     slice_size: int | None,
     progress: Callable[[int, int], object] | None,
-) -> tuple[Any, str]:
-    """Compute all at once or part after part; with the name of the backend that ran."""
+    *,
+    by_length: bool = False,
+) -> tuple[Any, Used]:
+    """Compute all at once or slice after slice.
+
+    Args:
+        compute: of a cohort, arrays ``[twins, ...]``.
+        request: what.
+        backend: see `simulate`.
+        device: see `simulate`.
+        slice_size: see `simulate`.
+        progress: see `simulate`.
+        by_length: fill tables up where that spares compiling, and cut the results, tables over saves ``[twins, saves, ...]``.
+
+    Returns:
+        What was computed, on the host unless a transformation holds it; and what ran.
+    """
     plan = request.plan
     if backend not in ("auto", "lanes", "xla", "vmap"):
         raise ValueError(f'`backend` must be "auto", "lanes" or "xla", but got {backend!r}.')
@@ -215,27 +247,88 @@ def run(
             "Inside jit, vmap or a derivative `simulate` needs float64: put `with jax.enable_x64(True):` around the "
             'transformed call, or set `jax.config.update("jax_enable_x64", True)`.'
         )
-    total, most = plan.twins, min(MOST, max(1, TABLE_BYTES // max(1, _table_bytes(request.given))))
-    size = total if progress is None else min(SLICE, most)
-    if slice_size is not None:
-        if slice_size < 1:
-            raise ValueError(f"`slice_size` must be at least 1, but got {slice_size}.")
-        size = slice_size
-    elif size > most:
-        # slices of about one size, so that little is computed to fill up the last one
-        size = -(-total // -(-total // most))
+    if slice_size is not None and slice_size < 1:
+        raise ValueError(f"`slice_size` must be at least 1, but got {slice_size}.")
+    if request.traced and (slice_size is not None or progress is not None):
+        raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
+    check_device(device)
+    cohort = _Cohort(compute, request, slice_size, progress, by_length)
     # times need float64 whatever the user's setting
     with jax.enable_x64(True):
-        if request.traced and (slice_size is not None or progress is not None):
-            raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
-        if request.traced or total == 0 or (size >= total and progress is None):
-            results, used = _on_backend(compute, plan, request.given, backend, request.traced)
-        else:
-            results, used = _in_slices(compute, request, backend, size, progress)
+        results, used = _on_backend(cohort.solve, plan, backend, device, request.traced)
     if not request.traced:
         # NumPy arrays keep their float64 where jax arrays of a user who has not enabled it would lose theirs
         results = jax.tree.map(np.asarray, results)
     return results, used
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cohort:
+    """Everybody who is to be solved; see `run`."""
+
+    compute: Compute
+    request: Request
+    slice_size: int | None
+    progress: Callable[[int, int], object] | None
+    by_length: bool
+
+    def solve(self, plan: Plan, where: Place) -> Any:
+        """All at once where that is one kernel call, else slice after slice."""
+        given, total = self.request.given, plan.twins
+        # the `xla` backend looks at every entry of a schedule, whether anything happens there or not
+        fill = self.by_length and plan.backend != "xla"
+
+        def rows(index: np.ndarray) -> Given:
+            some = given.rows(index)
+            return padded(some) if fill else some
+
+        def cut(results: Any) -> Any:
+            return shortened(results, given.times.shape[-1]) if self.by_length else results
+
+        def part(twins: int, numbers: Given) -> Any:
+            return self.compute(dataclasses.replace(plan, twins=twins), numbers)
+
+        overlapping = where.platform == "gpu" and not self.request.traced
+        if self.request.traced or total == 0:
+            return cut(self.compute(plan, padded(given) if fill else given))
+        if overlapping:
+            size = self.slice_size or self._size_on(where, part, rows(np.zeros(1, np.int64)))
+        else:
+            size = self._size_on_processor()
+            if size >= total and self.progress is None:
+                return cut(self.compute(plan, padded(given) if fill else given))
+        return in_slices(
+            part,
+            rows,
+            total,
+            size,
+            devices=where.devices if overlapping else (),
+            collect=lambda results: cut(jax.tree.map(np.asarray, results)),
+            progress=self.progress,
+        )
+
+    def _size_on_processor(self) -> int:
+        total, most = (
+            self.request.plan.twins,
+            min(MOST, max(1, TABLE_BYTES // max(1, _table_bytes(self.request.given)))),
+        )
+        if self.slice_size is not None:
+            return self.slice_size
+        size = total if self.progress is None else min(SLICE, most)
+        return even(total, most) if size > most else size
+
+    def _size_on(self, where: Place, part: Callable[[int, Given], Any], one: Given) -> int:
+        total = self.request.plan.twins
+        size = shared_out(total, GPU_MOST if self.progress is None else GPU_SLICE, len(where.devices))
+        inputs = jax.tree.map(
+            lambda leaf, rank: jax.ShapeDtypeStruct(
+                (size,) * (leaf.ndim - rank) + leaf.shape[leaf.ndim - rank :], leaf.dtype
+            ),
+            one,
+            one.ranks(),
+        )
+        # what is traced of a slice here need not be traced again when it is solved
+        return fitting(total, size, where.devices, inputs, jax.eval_shape(functools.partial(part, size), inputs))
 
 
 def _table_bytes(given: Given) -> int:
@@ -245,39 +338,44 @@ def _table_bytes(given: Given) -> int:
 
 
 # Models that lanes refused, with what it said: the next call goes to XLA at once
-_REFUSED: dict[System, str] = {}
+_REFUSED: dict[tuple[System, str], str] = {}
 
 
-def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str, traced: bool) -> tuple[Any, str]:
+def _on_backend(
+    solve: Callable[[Plan, Place], Any], plan: Plan, backend: str, device: Device, traced: bool
+) -> tuple[Any, Used]:
     system = plan.system
     own_loop = [name for name, _ in system.events]
     own_loop += [state for state, algebraic in zip(system.states, system.algebraic, strict=True) if algebraic]
+
+    def on(kind: str, plan: Plan, where: Place) -> tuple[Any, Used]:
+        with where.entered():
+            return solve(dataclasses.replace(plan, backend=kind), where), Used(kind, where.platform)
+
     if backend == "xla" and own_loop:
         raise ValueError(
             f"`{type(system.model).__name__}` has events of the state or algebraic variables (`{own_loop[0]}`), which the "
             '`xla` backend does not know: use `backend="lanes"`.'
         )
     if backend == "xla" or isinstance(plan.method, Diffrax):
-        return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
+        return on("xla", plan, place(device, "xla", traced))
     assert not isinstance(plan.method, Auto), "`Auto` is decided before anything is solved"
     # our own loop takes the settings as numbers: other settings need no other program
-    own = dataclasses.replace(plan, backend="lanes", method=plan.method.program())
+    own, where = dataclasses.replace(plan, method=plan.method.program()), place(device, "lanes", traced)
     if backend != "auto":
-        with _home(traced):
-            return compute(dataclasses.replace(own, backend=backend), given), backend
-    refused = _REFUSED.get(plan.system)
-    if traced and _platform() not in PLATFORMS:
+        return on(backend, own, where)
+    refused = _REFUSED.get((plan.system, where.platform))
+    if traced and where.platform not in PLATFORMS:
         refused = (
-            f"inside a transformation lanes cannot leave the platform `{_platform()}`, for which it has no kernels"
+            f"inside a transformation lanes cannot leave the platform `{where.platform}`, for which it has no kernels"
         )
     if refused is None:
         try:
-            with _home(traced):
-                return compute(own, given), "lanes"
+            return on("lanes", own, where)
         except LoweringError as error:
             if own_loop:
                 raise
-            refused = _REFUSED[plan.system] = str(error)
+            refused = _REFUSED[plan.system, where.platform] = str(error)
     name = type(plan.system.model).__name__
     if own_loop:
         raise ValueError(
@@ -285,40 +383,4 @@ def _on_backend(compute: Compute, plan: Plan, given: Given, backend: str, traced
             f"backend, but {refused}."
         )
     warnings.warn(f"`{name}` runs on the slower `xla` backend: {refused}", stacklevel=4)
-    return compute(dataclasses.replace(plan, backend="xla"), given), "xla"
-
-
-def _platform() -> str:
-    """What JAX would compute on here."""
-    device = jax.config.jax_default_device  # type: ignore[attr-defined]
-    return jax.default_backend() if device is None else getattr(device, "platform", device)
-
-
-def _home(traced: bool) -> contextlib.AbstractContextManager[Any]:
-    """Where lanes has kernels, if JAX would go elsewhere."""
-    if traced or _platform() in PLATFORMS:
-        return contextlib.nullcontext()
-    return jax.default_device(jax.local_devices(backend=PLATFORMS[0])[0])
-
-
-def _in_slices(
-    compute: Compute, request: Request, backend: str, size: int, progress: Callable[[int, int], object] | None
-) -> tuple[Any, str]:
-    """Compute part after part; all have the shape of the first, so that one kernel and one program serve them."""
-    total = request.plan.twins
-    size = min(size, total)
-    plan = dataclasses.replace(request.plan, twins=size)
-    results, used = None, ""
-    for begin in range(0, total, size):
-        # the last part is filled up with copies of the last twin
-        rows = np.minimum(np.arange(begin, begin + size), total - 1)
-        part, used = _on_backend(compute, plan, request.given.rows(rows), backend, False)
-        part = jax.tree.map(np.asarray, part)
-        if results is None:
-            results = jax.tree.map(lambda leaf: np.empty((total, *leaf.shape[1:]), leaf.dtype), part)
-        keep = min(size, total - begin)
-        for table, rows_found in zip(jax.tree.leaves(results), jax.tree.leaves(part), strict=True):
-            table[begin : begin + keep] = rows_found[:keep]
-        if progress is not None:
-            progress(begin + keep, total)
-    return results, used
+    return on("xla", plan, place(device, "xla", traced))

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from vht.errors import ModelError
 from vht.model import Organ, Twins
 from vht.solve import blocks
+from vht.solve.device import Device
 from vht.solve.fixed_point import (
     FixedPoint,
     FixedPointStatus,
@@ -70,6 +71,7 @@ def steady_state(
     max_iterations: int = 100,
     stability: bool = True,
     backend: Backend = "auto",
+    device: Device = "auto",
     slice_size: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> FixedPoint:
@@ -97,6 +99,7 @@ def steady_state(
             as ``no_convergence``.
         stability: work out `growth`; costs eigenvalues for each twin.
         backend: of the integration, see `simulate`.
+        device: see `simulate`.
         slice_size: see `simulate`.
         progress: see `simulate`.
 
@@ -107,6 +110,7 @@ def steady_state(
         ModelError: as `simulate`; rates that depend on time; events of the state.
         TypeError: as `simulate`.
         ValueError: as `simulate`.
+        DeviceError: as `simulate`.
     """
     tolerance = checked_tolerance(tolerance, method)
     if max_iterations < 1:
@@ -134,7 +138,7 @@ def steady_state(
         most=np.int32(min(max_iterations, np.iinfo(np.int32).max)),  # type: ignore[arg-type]
     )
     compute = functools.partial(_compute, stability, controls)
-    found, used = run(compute, request, backend, slice_size, progress)
+    found, used = run(compute, request, backend, device, slice_size, progress)
     return fixed_point(request, request.plan.observed, "steady", tolerance, found, used)
 
 

@@ -41,6 +41,7 @@ class Settings:
         backend: that ran, "lanes" or "xla".
         states: names of the model's states.
         note: why this method ran, if `Auto` chose it.
+        device: platform that it ran on, such as "cpu" or "gpu"; inside a transformation the one to be expected.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Settings:
     backend: str
     states: tuple[str, ...] = ()
     note: str = ""
+    device: str = "cpu"
 
 
 class Failure(NamedTuple):
@@ -143,6 +145,7 @@ class Trajectory(eqx.Module):
             "model": self.settings.model,
             "method": repr(self.settings.method),
             "backend": self.settings.backend,
+            "device": self.settings.device,
             **({"chosen": self.settings.note} if self.settings.note else {}),
         }
         return xarray.Dataset(data, coordinates, attributes)
