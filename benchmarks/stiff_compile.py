@@ -119,18 +119,18 @@ def _empty_cache() -> Iterator[None]:
 @contextlib.contextmanager
 def _recorded() -> Iterator[list[tuple[int, float]]]:
     """Equations and seconds of the kernels that are compiled meanwhile, whichever part of the package asks for them."""
-    from vht_kernels import batching
+    from vht_kernels import program as compiling
 
     found: list[tuple[int, float]] = []
-    compile_, count = batching._compile, batching._count
+    compile_ = compiling.compile_program
 
     def recording(program: Any) -> Any:
         kernel = compile_(program)
-        found.append((count(program.closed.jaxpr), kernel.seconds))
+        found.append((program.equations, kernel.seconds))
         return kernel
 
-    batching._compile = recording
+    compiling.compile_program = recording
     try:
         yield found
     finally:
-        batching._compile = compile_
+        compiling.compile_program = compile_

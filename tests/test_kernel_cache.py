@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from vht_kernels import abi, batching, cache, cpu, lanes
+from vht_kernels import abi, cache, cpu, lanes
 from vht_kernels.fingerprint import fingerprint
 from vht_kernels.handler import handler_ir
 from vht_kernels.lower import Argument
@@ -22,12 +22,12 @@ from vht_kernels.lower import Argument
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("VHT_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(batching, "_KERNELS", {})  # as a new process would find it
+    monkeypatch.setattr("vht_kernels.program.KERNELS", {})  # as a new process would find it
     return tmp_path / "kernels"
 
 
 def forget(monkeypatch):
-    monkeypatch.setattr(batching, "_KERNELS", {})
+    monkeypatch.setattr("vht_kernels.program.KERNELS", {})
 
 
 def compiled(fn, x):
@@ -291,4 +291,4 @@ def _kernel_text(width):
 
     closed = jax.make_jaxpr(fn)(np.zeros(4), np.zeros(()))
     arguments = [Argument(np.dtype(np.float64), True, False), Argument(np.dtype(np.float64), False, False)]
-    return lower(closed, arguments, width, "kernel")
+    return lower(closed, arguments, width, "kernel").module

@@ -180,17 +180,17 @@ def test_an_amount_and_a_signal_into_one_port_add_up():
 
 
 def test_another_schedule_needs_no_other_kernel():
-    from vht_kernels import batching
+    from vht_kernels.program import KERNELS
 
     def run(n):
         schedule = Schedule(doses={"drip": Doses(np.arange(n, dtype=float), np.full(n, 3.0))})
         return simulate(Oral(), np.linspace(0.0, 5.0, n + 2), schedule=schedule)
 
     run(2)
-    kernels = len(batching._KERNELS)
+    kernels = len(KERNELS)
     run(7)
     run(3)
-    assert len(batching._KERNELS) == kernels
+    assert len(KERNELS) == kernels
 
 
 def test_a_signal_input_without_signal_is_refused():

@@ -6,7 +6,7 @@ import textwrap
 
 import jax
 import numpy as np
-from vht_kernels import batching
+from vht_kernels import program as compiling
 
 from benchmarks.stiff_models import Hires, Oregonator, Pollu
 from vht.model import parameters, states
@@ -36,8 +36,8 @@ def test_a_loop_of_eight_turns_is_not_taken_for_a_checksum():
 
 def _equations(model, directions):
     seen = []
-    compile_program = batching._compile
-    batching._compile = lambda program: (seen.append(program), compile_program(program))[1]
+    compile_program = compiling.compile_program
+    compiling.compile_program = lambda program: (seen.append(program), compile_program(program))[1]
     try:
         names = list(parameters(model))[:directions]
         first = next(iter(states(model)))
@@ -46,9 +46,9 @@ def _equations(model, directions):
         else:
             simulate(model(), np.array([1e-3]), observe=[first], method=Rodas5P())
     finally:
-        batching._compile = compile_program
+        compiling.compile_program = compile_program
         jax.clear_caches()
-    return sum(batching._count(program.closed.jaxpr) for program in seen)
+    return sum(program.equations for program in seen)
 
 
 def test_equations_do_not_grow_with_the_number_of_directions():

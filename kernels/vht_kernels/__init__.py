@@ -7,8 +7,9 @@ from vht_kernels.tables import full_like, length, read, scratch, write
 
 if TYPE_CHECKING:
     from vht_kernels.batching import Report, lanes
+    from vht_kernels.program import programs
 
-__all__ = ["LoweringError", "Report", "full_like", "lanes", "length", "read", "scratch", "write"]
+__all__ = ["LoweringError", "Report", "full_like", "lanes", "length", "programs", "read", "scratch", "write"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from vht_kernels import batching
 
         return getattr(batching, name)
+    if name == "programs":
+        from vht_kernels.program import programs
+
+        return programs
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

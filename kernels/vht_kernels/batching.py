@@ -5,9 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import itertools
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +17,7 @@ from jax.core import ShapedArray, Tracer
 from jax.extend import core as jex
 from jax.interpreters import ad, batching, mlir
 
-from vht_kernels import cache, cpu
+from vht_kernels import cpu, driver, nvidia
 from vht_kernels.arguments import (
     HELD,
     arrays,
@@ -33,9 +31,8 @@ from vht_kernels.arguments import (
     static_kinds,
 )
 from vht_kernels.errors import LoweringError, unsupported
-from vht_kernels.fingerprint import fingerprint
-from vht_kernels.handler import handler_ir
-from vht_kernels.lower import Argument, check, lower
+from vht_kernels.lower import Argument, check
+from vht_kernels.program import Program
 from vht_kernels.uniform import inner_jaxprs
 
 _PROGRAMS_KEPT = 256
@@ -45,34 +42,7 @@ lanes_p.multiple_results = True
 derivative_p = jex.Primitive("lanes_derivative")  # stands where the derivative of a kernel would, and refuses to be run
 derivative_p.multiple_results = True
 
-_KERNELS: dict[str, Kernel] = {}
-_NUMBERS = itertools.count()
 _LOCK = threading.RLock()
-
-
-@dataclasses.dataclass(eq=False)
-class Kernel:
-    """A compiled program, registered with XLA under `target`."""
-
-    key: str
-    target: str
-    seconds: float  # to compile, or to load
-    from_disk: bool
-
-
-@dataclasses.dataclass(eq=False)
-class Program:
-    """A function of one lane, traced for given types; compiled when XLA first needs it."""
-
-    closed: jex.ClosedJaxpr  # without constants: they are inputs
-    arguments: tuple[Argument, ...]
-    width: int
-    reciprocals: bool
-    name: str
-
-    @functools.cached_property
-    def kernel(self) -> Kernel:
-        return _compile(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,12 +58,27 @@ class Traced:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """How a call of a `lanes` function was compiled."""
+    """How a call of a `lanes` function was compiled.
+
+    Attributes:
+        equations: of the program, with all calls written out.
+        width: lanes a step of the processor's kernel; on a GPU 1.
+        compile_seconds: to compile, or to load from disk; on a GPU without the driver's own compilation.
+        from_disk: an earlier process compiled it.
+        architecture: of the GPU, such as ``sm_90``; None for the processor.
+        block: threads a block on the GPU, in cohorts large enough to fill it.
+        registers: of 32 bits, a thread of the GPU.
+        local_bytes: of memory a thread of the GPU uses beside registers: what spilled, and scratch tables.
+    """
 
     equations: int
     width: int
     compile_seconds: float
     from_disk: bool
+    architecture: str | None = None
+    block: int | None = None
+    registers: int | None = None
+    local_bytes: int | None = None
 
 
 def lanes(
@@ -158,12 +143,24 @@ def lanes(
         return jax.tree.unflatten(traced.out_tree, results)
 
     def report(*args: Any, **kwargs: Any) -> Report:
-        """How the kernel for these arguments was compiled (compiles it if need be)."""
+        """How the kernel for these arguments was compiled (compiles it if need be), for where JAX would run it."""
         program = prepare(args, kwargs)[0].program
+        if _default_platform() == "gpu":
+            found = program.device_kernel
+            registers, local = driver.kernel_usage(found.handle)
+            return Report(
+                *(program.equations, 1, found.seconds, found.from_disk),
+                *(found.architecture, nvidia.BLOCK, registers, local),
+            )
         kernel = program.kernel
-        return Report(_count(program.closed.jaxpr), program.width, kernel.seconds, kernel.from_disk)
+        return Report(program.equations, program.width, kernel.seconds, kernel.from_disk)
+
+    def ptx(*args: Any, architecture: str = "sm_90", **kwargs: Any) -> str:
+        """The kernel for these arguments and an architecture of NVIDIA's, as PTX; no GPU is needed."""
+        return prepare(args, kwargs)[0].program.ptx(architecture)
 
     batched.report = report  # type: ignore[attr-defined]
+    batched.ptx = ptx  # type: ignore[attr-defined]
     return batched
 
 
@@ -244,56 +241,6 @@ def _count_types(jaxpr: jex.Jaxpr, counts: collections.Counter[np.dtype], seen: 
             _count_types(inner, counts, seen)
 
 
-def _count(jaxpr: jex.Jaxpr) -> int:
-    """Equations of a program with all calls written out."""
-    return sum(sum(_count(inner) for inner in inner_jaxprs(eqn)) or 1 for eqn in jaxpr.eqns)
-
-
-# -------------------------------------------------------------------------------------------------------- compiling
-
-
-def _compile(program: Program) -> Kernel:
-    begin = time.perf_counter()
-    settings = f"{cpu.host().key} width {program.width} reciprocals {program.reciprocals}"
-    key = fingerprint(program.closed.jaxpr, program.arguments, settings)
-    with _LOCK:
-        found = _KERNELS.get(key)
-        if found is not None:
-            return found
-        symbol = f"lanes_{key[:16]}"
-        address = _from_disk(key, f"{symbol}.handler")
-        from_disk = address is not None
-        if address is None:
-            module = lower(program.closed, program.arguments, program.width, symbol, program.reciprocals)
-            tables = [a.table for a in program.arguments]
-            outs = len(program.closed.jaxpr.outvars)
-            handler = handler_ir(symbol, program.width, tables, outs, cpu.family())
-            code = cpu.compile_object(str(module), handler)
-            cache.store(key, code)
-            address = cpu.load_object(code, f"{symbol}.handler")
-        target = f"{symbol}_{next(_NUMBERS)}"
-        jax.ffi.register_ffi_target(target, _capsule(address), platform="cpu", api_version=1)
-        kernel = Kernel(key, target, time.perf_counter() - begin, from_disk)
-        _KERNELS[key] = kernel
-        return kernel
-
-
-def _from_disk(key: str, function: str) -> int | None:
-    code = cache.load(key)
-    if code is None:
-        return None
-    try:
-        return cpu.load_object(code, function)
-    except ValueError:  # whatever it is, it is not this kernel
-        return None
-
-
-def _capsule(address: int) -> Any:
-    import ctypes
-
-    return jax.ffi.pycapsule(ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(address))
-
-
 # -------------------------------------------------------------------------------------------------------- the primitive
 
 
@@ -339,6 +286,23 @@ def _with_arguments(program: Program, arguments: tuple[Argument, ...]) -> Progra
 def _lower_for_cpu(ctx: Any, *operands: Any, program: Program) -> Any:
     rule = jax.ffi.ffi_lowering(program.kernel.target)
     return rule(ctx, *operands)
+
+
+def _lower_for_gpu(ctx: Any, *operands: Any, program: Program) -> Any:
+    kernel = program.device_kernel
+    size = program.workspace_bytes(kernel.workspace, [aval.shape for aval in ctx.avals_in])
+    outs = [*ctx.avals_out, ShapedArray((size,), np.dtype(np.uint8))]
+    # minor to major: the lanes of a table lie side by side
+    inputs = [(0, 1) if aval.ndim == 2 else tuple(reversed(range(aval.ndim))) for aval in ctx.avals_in]
+    results = [(0, 1) if aval.ndim == 2 else (0,) for aval in outs]
+    rule = jax.ffi.ffi_lowering(kernel.target, operand_layouts=inputs, result_layouts=results)
+    return rule(ctx.replace(avals_out=outs), *operands)[:-1]
+
+
+def _default_platform() -> str:
+    """Where JAX computes what nothing else binds to a device."""
+    device: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return jax.default_backend() if device is None else getattr(device, "platform", device)
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, program: Program) -> tuple[list[Any], list[Any]]:
@@ -391,6 +355,7 @@ lanes_p.def_impl(_run)
 lanes_p.def_abstract_eval(_abstract)
 batching.primitive_batchers[lanes_p] = _batch
 mlir.register_lowering(lanes_p, _lower_for_cpu, platform="cpu")
+mlir.register_lowering(lanes_p, _lower_for_gpu, platform="cuda")
 ad.primitive_jvps[lanes_p] = _jvp
 derivative_p.def_impl(_no_derivative)
 derivative_p.def_abstract_eval(lambda *_, name, shapes: [ShapedArray(shape, dtype) for shape, dtype in shapes])

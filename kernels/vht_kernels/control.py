@@ -171,7 +171,7 @@ def _branch_by_branch(
     for number, branch in enumerate(branches):
         memory.versions.back_to(held)
         chosen = _is_branch(e, which, number, len(branches))
-        jump = chosen.uniform and bool(e.width)  # all lanes go the same way: nothing to select
+        jump = chosen.uniform or not e.width  # all lanes go the same way: nothing to select
         mask = e.scope.mask if jump else e.masked(chosen.ir)
         wanted = chosen.ir if jump else e.any(mask)
         before = e.scope

@@ -16,7 +16,7 @@ import numpy as np
 # These look whether a loop of a multiple of eight turns computes a checksum, in time that grows exponentially with its length:
 # a loop over the states of a solver took hours. Other versions may not know the option, and would end the process.
 _CHECKSUM_VERSIONS = (21, 22)
-_LOCK = threading.Lock()
+LOCK = threading.Lock()
 # Lines of LLVM IR from which on elementary functions are called rather than written out at each call. A model of a heart cell
 # with 48 states then compiles in a third of the time, and runs 2 % slower; one with 19 states and half the lines 7 %.
 _LARGE = 20_000
@@ -74,7 +74,7 @@ def _machine() -> llvm.TargetMachine:
 
 def compile_object(*texts: str) -> bytes:
     """Machine code (an object file) of LLVM IR modules, linked and optimised for this processor."""
-    with _LOCK:
+    with LOCK:
         machine = _machine()
         modules = [llvm.parse_assembly(_with_attributes(text)) for text in texts]
         module = modules[0]
@@ -83,7 +83,7 @@ def compile_object(*texts: str) -> bytes:
         module.triple = llvm.get_process_triple()
         module.data_layout = str(machine.target_data)
         module.verify()
-        _optimise(module, machine, sum(text.count("\n") for text in texts) > _LARGE)
+        optimise(module, machine, sum(text.count("\n") for text in texts) > _LARGE)
         return machine.emit_object(module)
 
 
@@ -102,7 +102,8 @@ def _with_attributes(text: str) -> str:
     return f"{text}\nattributes #9999 = {{ nounwind {listed} }}\n"
 
 
-def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, large: bool) -> None:
+def optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, large: bool) -> None:
+    """Run LLVM's optimiser over a module; in a large one, functions stay calls. The caller holds `LOCK`."""
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     if large:
         options.inlining_threshold = 0
@@ -122,7 +123,7 @@ def load_object(code: bytes, function: str) -> int:
     Raises:
         ValueError: if the object file holds no such function.
     """
-    with _LOCK:
+    with LOCK:
         # JITLink puts code and its constants side by side, as the small code model wants it, and checks that they are
         name = f"kernel{next(_NUMBERS)}"
         library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(function)

@@ -21,6 +21,8 @@ LEAST_CAPABILITY = (8, 0)
 
 _SUCCESS, _STUB, _NO_DEVICE, _MISMATCH, _COMPATIBILITY = 0, 34, 100, 803, 804
 _MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16
+_ERROR_LOG, _ERROR_LOG_BYTES, _LOG_BYTES = 5, 6, 8192  # CUjit_option
+_LOCAL_BYTES, _REGISTERS = 3, 4  # CUfunction_attribute
 _UPDATE = "install a newer driver from https://www.nvidia.com/drivers"
 
 
@@ -60,6 +62,11 @@ def devices() -> tuple[Device, ...]:
     return _look(LIBRARIES)[0]
 
 
+def usable() -> tuple[Device, ...]:
+    """The devices that kernels can be made for."""
+    return tuple(device for device in devices() if device.capability >= LEAST_CAPABILITY)
+
+
 @functools.cache
 def library() -> ctypes.CDLL:
     """The driver's library, initialised.
@@ -83,6 +90,55 @@ def check(code: int, call: str) -> None:
     """
     if code != _SUCCESS:
         raise DriverError(f"The NVIDIA driver's `{call}` failed: {_said(_load(LIBRARIES), code)}.")
+
+
+def address(function: str) -> int:
+    """Where a function of the driver lies in memory.
+
+    Raises:
+        DriverError: `missing()`.
+    """
+    return ctypes.cast(getattr(library(), function), ctypes.c_void_p).value or 0
+
+
+def load_kernel(ptx: str, name: str) -> int:
+    """The driver's handle of a kernel, good on every device. The driver makes machine code of it when a device first runs it.
+
+    Args:
+        ptx: the text that holds it.
+        name: of the kernel.
+
+    Raises:
+        DriverError: there is no driver, or it refuses the text; with what its compiler says.
+    """
+    driver = library()
+    image, log = ctypes.create_string_buffer(ptx.encode()), ctypes.create_string_buffer(_LOG_BYTES)
+    options = (ctypes.c_int * 2)(_ERROR_LOG, _ERROR_LOG_BYTES)
+    values = (ctypes.c_void_p * 2)(ctypes.addressof(log), _LOG_BYTES)
+    loaded, kernel = ctypes.c_void_p(), ctypes.c_void_p()
+    code = _ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0)
+    if code != _SUCCESS:
+        said = log.value.decode(errors="replace").strip()
+        raise DriverError(f"The NVIDIA driver refuses a kernel: {said or _said(driver, code)}.")
+    check(_ask(driver, "cuLibraryGetKernel", ctypes.byref(kernel), loaded, name.encode()), "cuLibraryGetKernel")
+    return kernel.value or 0
+
+
+def kernel_usage(handle: int, ordinal: int = 0) -> tuple[int, int]:
+    """Registers and bytes of local memory that a thread of a kernel takes on a device; makes its machine code if need be.
+
+    Raises:
+        DriverError: the driver cannot say.
+    """
+    driver, device = library(), ctypes.c_int(0)
+    check(_ask(driver, "cuDeviceGet", ctypes.byref(device), ordinal), "cuDeviceGet")
+    numbers = []
+    for which in (_REGISTERS, _LOCAL_BYTES):
+        value = ctypes.c_int(0)
+        code = _ask(driver, "cuKernelGetAttribute", ctypes.byref(value), which, ctypes.c_void_p(handle), device)
+        check(code, "cuKernelGetAttribute")
+        numbers.append(value.value)
+    return numbers[0], numbers[1]
 
 
 @functools.cache

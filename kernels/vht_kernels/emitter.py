@@ -61,7 +61,7 @@ class Scope:
 
 
 class Emitter:
-    """Writes one function, `width` lanes at a time (0: one lane, scalar types, as on a GPU)."""
+    """Writes one function, `width` lanes at a time (0: a thread of a GPU, which is one lane, of scalar types)."""
 
     def __init__(self, module: ir.Module, width: int, reciprocals: bool = False) -> None:
         self.module = module
@@ -170,8 +170,6 @@ class Emitter:
 
     # masks
     def any(self, mask: ir.Value) -> ir.Value:
-        if not self.width:
-            return mask
         bits = ir.IntType(self.width)
         return self.builder.icmp_unsigned("!=", self.builder.bitcast(mask, bits), ir.Constant(bits, 0))
 

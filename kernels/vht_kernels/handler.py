@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vht_kernels import abi
+from vht_kernels.call_frame import RESOURCE_EXHAUSTED, common_ir, gather_ir
 
 _TEMPLATE = """
 %job = type {{ ptr, ptr, i64, i64, i64, i64, i64, i64, i64 }}
@@ -87,57 +88,20 @@ define private void @{kernel}.help(ptr %job) {{
 
 define ptr @{kernel}.handler(ptr %frame) {{
 entry:
-  %p_ext = getelementptr i8, ptr %frame, i64 {frame_ext}
-  %ext = load ptr, ptr %p_ext
-  %has_ext = icmp ne ptr %ext, null
-  br i1 %has_ext, label %asked, label %execute
-asked:
-  %p_type = getelementptr i8, ptr %ext, i64 {ext_type}
-  %type = load i32, ptr %p_type
-  %is_query = icmp eq i32 %type, 1
-  br i1 %is_query, label %describe, label %execute
-describe:
-  %p_meta = getelementptr i8, ptr %ext, i64 {ext_meta}
-  %meta = load ptr, ptr %p_meta
-  %p_major = getelementptr i8, ptr %meta, i64 {meta_major}
-  store i32 {major}, ptr %p_major
-  %p_minor = getelementptr i8, ptr %meta, i64 {meta_minor}
-  store i32 {minor}, ptr %p_minor
-  %p_traits = getelementptr i8, ptr %meta, i64 {meta_traits}
-  store i32 0, ptr %p_traits
-  ret ptr null
+  %asked = call i1 @frame.described(ptr %frame)
+  br i1 %asked, label %well, label %execute
 execute:
-  %p_api = getelementptr i8, ptr %frame, i64 {frame_api}
-  %api = load ptr, ptr %p_api
-  %p_ctx = getelementptr i8, ptr %frame, i64 {frame_ctx}
-  %ctx = load ptr, ptr %p_ctx
-  %p_args = getelementptr i8, ptr %frame, i64 {frame_args}
-  %args = load ptr, ptr %p_args
-  %p_rets = getelementptr i8, ptr %frame, i64 {frame_rets}
-  %rets = load ptr, ptr %p_rets
+{gather}
   %job = call ptr @malloc(i64 {job_bytes})
   %failed = icmp eq ptr %job, null
   br i1 %failed, label %refuse, label %prepare
 refuse:
-  %error = alloca [{error_bytes} x i8], align 8
-  call void @llvm.memset.p0.i64(ptr %error, i8 0, i64 {error_bytes}, i1 false)
-  store i64 {error_bytes}, ptr %error
-  %p_message = getelementptr i8, ptr %error, i64 {error_message}
-  store ptr @no_memory, ptr %p_message
-  %p_code = getelementptr i8, ptr %error, i64 {error_code}
-  store i32 8, ptr %p_code
-  %p_create = getelementptr i8, ptr %api, i64 {api_error}
-  %create = load ptr, ptr %p_create
-  %made = call ptr %create(ptr %error)
+  %made = call ptr @frame.refusal(ptr %api, i32 {exhausted}, ptr @no_memory)
   ret ptr %made
 prepare:
   %buffers = getelementptr i8, ptr %job, i64 72
   %lengths = getelementptr i8, ptr %job, i64 {lengths_at}
-{gather}
-  %p_r0 = load ptr, ptr %rets
-  %p_dims0 = getelementptr i8, ptr %p_r0, i64 {buffer_dims}
-  %dims0 = load ptr, ptr %p_dims0
-  %lanes = load i64, ptr %dims0
+{keep}
   %rounded = add i64 %lanes, {width_less_one}
   %groups = sdiv i64 %rounded, {width}
   %query = alloca [{threads_bytes} x i8], align 8
@@ -246,8 +210,6 @@ destroy:
 exit:
   ret void
 }}
-
-declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
 # declarations; how to change to IEEE arithmetic (rounding to nearest, no traps), keeping the mode; and back
@@ -279,67 +241,24 @@ def handler_ir(kernel: str, width: int, tables: Sequence[bool], results: int, pr
         processor: its family, the first word of LLVM's triple.
     """
     mode_declarations, mode_begin, mode_end = _MODES.get(processor, ("", "", ""))
-    frame, _ = abi.layout("XLA_FFI_CallFrame")
-    args, _ = abi.layout("XLA_FFI_Args")
-    rets, _ = abi.layout("XLA_FFI_Rets")
-    buffer, _ = abi.layout("XLA_FFI_Buffer")
     api, _ = abi.layout("XLA_FFI_Api")
-    base, _ = abi.layout("XLA_FFI_Extension_Base")
-    extension, _ = abi.layout("XLA_FFI_Metadata_Extension")
-    meta, _ = abi.layout("XLA_FFI_Metadata")
-    numbers, _ = abi.layout("XLA_FFI_Api_Version")
     threads, threads_bytes = abi.layout("XLA_FFI_ThreadPool_NumThreads_Args")
     schedule, schedule_bytes = abi.layout("XLA_FFI_ThreadPool_Schedule_Args")
-    error, error_bytes = abi.layout("XLA_FFI_Error_Create_Args")
-    major, minor = abi.version()
     count = len(tables) + results
-    lines = []
+    keep = []
     for i in range(count):
-        source, place = ("args", i) if i < len(tables) else ("rets", i - len(tables))
-        lines += [
-            f"  %g{i} = getelementptr ptr, ptr %{source}, i64 {place}",
-            f"  %b{i} = load ptr, ptr %g{i}",
-            f"  %pd{i} = getelementptr i8, ptr %b{i}, i64 {buffer['data']}",
-            f"  %d{i} = load ptr, ptr %pd{i}",
-            f"  %o{i} = getelementptr ptr, ptr %buffers, i64 {i}",
-            f"  store ptr %d{i}, ptr %o{i}",
-        ]
+        keep += [f"  %o{i} = getelementptr ptr, ptr %buffers, i64 {i}", f"  store ptr %d{i}, ptr %o{i}"]
         if i < len(tables) and tables[i]:
-            lines += [
-                f"  %pr{i} = getelementptr i8, ptr %b{i}, i64 {buffer['rank']}",
-                f"  %r{i} = load i64, ptr %pr{i}",
-                f"  %last{i} = sub i64 %r{i}, 1",
-                f"  %ps{i} = getelementptr i8, ptr %b{i}, i64 {buffer['dims']}",
-                f"  %s{i} = load ptr, ptr %ps{i}",
-                f"  %pl{i} = getelementptr i64, ptr %s{i}, i64 %last{i}",
-                f"  %l{i} = load i64, ptr %pl{i}",
-                f"  %ol{i} = getelementptr i64, ptr %lengths, i64 {i}",
-                f"  store i64 %l{i}, ptr %ol{i}",
-            ]
-    return _TEMPLATE.format(
+            keep += [f"  %ol{i} = getelementptr i64, ptr %lengths, i64 {i}", f"  store i64 %l{i}, ptr %ol{i}"]
+    return common_ir() + _TEMPLATE.format(
         kernel=kernel,
         width=width,
         width_less_one=width - 1,
         job_bytes=72 + 8 * (count + len(tables)),
         lengths_at=72 + 8 * count,
-        gather="\n".join(lines),
-        frame_ext=frame["extension_start"],
-        frame_api=frame["api"],
-        frame_ctx=frame["ctx"],
-        frame_args=frame["args"] + args["args"],
-        frame_rets=frame["rets"] + rets["rets"],
-        buffer_dims=buffer["dims"],
-        ext_type=base["type"],
-        ext_meta=extension["metadata"],
-        meta_major=meta["api_version"] + numbers["major_version"],
-        meta_minor=meta["api_version"] + numbers["minor_version"],
-        meta_traits=meta["traits"],
-        major=major,
-        minor=minor,
-        error_bytes=error_bytes,
-        error_message=error["message"],
-        error_code=error["errc"],
-        api_error=api["XLA_FFI_Error_Create"],
+        gather=gather_ir(tables, results),
+        keep="\n".join(keep),
+        exhausted=RESOURCE_EXHAUSTED,
         api_destroy=api["XLA_FFI_Error_Destroy"],
         api_threads=api["XLA_FFI_ThreadPool_NumThreads"],
         api_schedule=api["XLA_FFI_ThreadPool_Schedule"],

@@ -41,7 +41,8 @@ def loop(
         carry.append(Value(phi, value.dtype, same, e.level))
     wanted = condition(carry)
     mask = before.mask
-    if wanted.uniform and e.width:
+    together = wanted.uniform or not e.width  # all lanes stop at once: nothing to keep
+    if together:
         again = wanted.ir
     else:
         mask = e.masked(wanted.ir)
@@ -52,7 +53,7 @@ def loop(
             register = new.ir
         elif new is old:
             register = phi
-        elif wanted.uniform:
+        elif together:
             register = e.spread(new)
         else:
             register = e.builder.select(mask, e.spread(new), phi)

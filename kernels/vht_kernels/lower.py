@@ -1,8 +1,11 @@
-"""From a jaxpr of scalars and tables to the LLVM function that runs it for a range of lane groups.
+"""From a jaxpr of scalars and tables to the LLVM function that runs it.
 
-The function written here is ``i32 NAME(ptr buffers, ptr lengths, i64 lanes, i64 first, i64 last)``: buffers of all inputs,
-then all outputs; the length of every input's table; how many lanes there are; which groups of `width` lanes to run. It
-returns 0, or `OUT_OF_MEMORY`.
+For a processor it is ``i32 NAME(ptr buffers, ptr lengths, i64 lanes, i64 first, i64 last)``: buffers of all inputs, then all
+outputs; the length of every input's table; how many lanes there are; which groups of `width` lanes to run. It returns 0, or
+`OUT_OF_MEMORY`.
+
+For a GPU it is the kernel ``void NAME(i64 lanes, i64 length..., ptr input..., ptr output..., ptr workspace)`` of one thread
+a lane: one length for every input that is a table.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from vht_kernels import control
 from vht_kernels.emitter import I32, I64, PTR, Emitter, Value
 from vht_kernels.errors import LoweringError, unsupported
 from vht_kernels.loops import INDEX
-from vht_kernels.memory import Memory
+from vht_kernels.memory import Extent, Memory
 from vht_kernels.rules import RULES, convert
 from vht_kernels.uniform import Uniform, inner_jaxprs, nested_jaxpr
 from vht_kernels.versions import Operand, Table
@@ -34,15 +37,28 @@ class Argument:
     shared: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class Lowered:
+    """A kernel in LLVM IR.
+
+    Attributes:
+        module: holds it.
+        workspace: tables that a GPU's kernel wants memory for (`workspace_bytes`).
+    """
+
+    module: ir.Module
+    workspace: tuple[Extent, ...]
+
+
 def lower(
     closed: jex.ClosedJaxpr, arguments: Sequence[Argument], width: int, name: str, reciprocals: bool = False
-) -> ir.Module:
+) -> Lowered:
     """Write a kernel.
 
     Args:
         closed: the function of one lane, without constants.
         arguments: one for each of its inputs.
-        width: lanes a step; 0 writes scalar code.
+        width: lanes a step; 0 writes a GPU's kernel.
         name: of the function.
         reciprocals: divide by what a loop does not change through its reciprocal.
 
@@ -53,54 +69,109 @@ def lower(
         raise LoweringError("constants must be inputs")  # a mistake of the caller, never of a user
     module = ir.Module(name=name)
     e = Emitter(module, width, reciprocals)
-    function = ir.Function(module, ir.FunctionType(I32, [PTR, PTR, I64, I64, I64]), name)
-    buffers, lengths, lanes, first, last = function.args
-    frame = e.enter(function.append_basic_block("entry"), loop=False, mask=None).builder
-    bases = [_entry(frame, buffers, i, PTR) for i in range(len(arguments))]
-    outs = [_entry(frame, buffers, len(arguments) + i, PTR) for i in range(len(closed.jaxpr.outvars))]
-    sizes = [_entry(frame, lengths, i, I64) if a.table else None for i, a in enumerate(arguments)]
+    entry = (_entry_of_groups if width else _entry_of_thread)(e, name, arguments, len(closed.jaxpr.outvars))
+    frame = e.builder
 
     header, before, body, done = e.block("groups"), e.block("storages"), e.block("group"), e.block("done")
-    e.enter(header, loop=True, mask=None)
-    group = e.builder.phi(I64)
-    more = e.builder.icmp_signed("<", group, last)
-    start = e.builder.mul(group, ir.Constant(I64, max(1, width)))
-    memory = Memory(e, Value(lanes, INDEX, True, 0), Value(start, INDEX, True, e.level))
+    e.enter(header, loop=bool(width), mask=None)
+    group = e.builder.phi(I64) if width else entry.first
+    more = e.builder.icmp_signed("<", group, entry.last)
+    start = e.builder.mul(group, ir.Constant(I64, width)) if width else group
+    memory = Memory(e, Value(entry.lanes, INDEX, True, 0), Value(start, INDEX, True, e.level))
+    memory.nothing = entry.workspace
     e.enter(body, loop=False, mask=memory.alive)
-    inputs = [_input(memory, a, base, size) for a, base, size in zip(arguments, bases, sizes, strict=True)]
+    inputs = [_input(memory, i, a, entry) for i, a in enumerate(arguments)]
     results = _Walk(e, memory).jaxpr(closed.jaxpr, inputs)
-    for variable, result, out in zip(closed.jaxpr.outvars, results, outs, strict=True):
+    for variable, result, out in zip(closed.jaxpr.outvars, results, entry.outs, strict=True):
         if isinstance(result, Value):
             memory.store(convert(e, result, np.dtype(variable.aval.dtype)), out)
         else:
             memory.versions.used(result, None)
     storages = ir.IRBuilder(before)
-    scratch = memory.place(results, outs, storages)
+    allocated = memory.place(results, entry.outs, storages, entry.workspace)
     storages.branch(body)
 
-    group.add_incoming(first, frame.block)
-    group.add_incoming(e.builder.add(group, ir.Constant(I64, 1)), e.builder.block)
-    e.builder.branch(header)
+    if width:
+        group.add_incoming(entry.first, frame.block)
+        group.add_incoming(e.builder.add(group, ir.Constant(I64, 1)), e.builder.block)
+    e.builder.branch(header if width else done)
     e.leave()
     e.builder.cbranch(more, before, done)
     e.leave()
     frame.branch(header)
     frame.position_at_end(done)
-    if scratch is not None:
-        memory.free(scratch)
-    frame.ret(ir.Constant(I32, 0))
+    if allocated is not None:
+        memory.free(allocated)
+    if width:
+        frame.ret(ir.Constant(I32, 0))
+    else:
+        frame.ret_void()
     e.leave()
-    return module
+    return Lowered(module, memory.workspace)
 
 
-def _entry(builder: ir.IRBuilder, array: ir.Value, index: int, ty: ir.Type) -> ir.Value:
-    address = builder.gep(array, [ir.Constant(I64, index)], source_etype=ty)
-    return builder.load(address, typ=ty)
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """What the function is given.
+
+    Attributes:
+        bases: where each input lies.
+        sizes: the length of each input that is a table.
+        outs: where each output lies.
+        lanes: how many there are.
+        first: the first group of lanes to run (a GPU: the thread's only lane).
+        last: the group (the lane) to stop before.
+        workspace: of a GPU.
+    """
+
+    bases: list[ir.Value]
+    sizes: list[ir.Value | None]
+    outs: list[ir.Value]
+    lanes: ir.Value
+    first: ir.Value
+    last: ir.Value
+    workspace: ir.Value | None = None
 
 
-def _input(memory: Memory, a: Argument, base: ir.Value, size: ir.Value | None) -> Operand:
+def _entry_of_groups(e: Emitter, name: str, arguments: Sequence[Argument], results: int) -> _Entry:
+    function = ir.Function(e.module, ir.FunctionType(I32, [PTR, PTR, I64, I64, I64]), name)
+    buffers, lengths, lanes, first, last = function.args
+    frame = e.enter(function.append_basic_block("entry"), loop=False, mask=None).builder
+
+    def entry(array: ir.Value, index: int, ty: ir.Type) -> ir.Value:
+        return frame.load(frame.gep(array, [ir.Constant(I64, index)], source_etype=ty), typ=ty)
+
+    bases = [entry(buffers, i, PTR) for i in range(len(arguments))]
+    outs = [entry(buffers, len(arguments) + i, PTR) for i in range(results)]
+    sizes = [entry(lengths, i, I64) if a.table else None for i, a in enumerate(arguments)]
+    return _Entry(bases, sizes, outs, lanes, first, last)
+
+
+def _entry_of_thread(e: Emitter, name: str, arguments: Sequence[Argument], results: int) -> _Entry:
+    tables = sum(a.table for a in arguments)
+    pointers = [PTR] * (len(arguments) + results + 1)
+    function = ir.Function(e.module, ir.FunctionType(ir.VoidType(), [I64] * (1 + tables) + pointers), name)
+    function.calling_convention = "ptx_kernel"
+    lanes, *rest = function.args
+    lengths, rest = iter(rest[:tables]), rest[tables:]
+    for argument in rest:
+        argument.add_attribute("noalias")  # XLA hands over buffers of their own
+    frame = e.enter(function.append_basic_block("entry"), loop=False, mask=None).builder
+
+    def special(register: str) -> ir.Value:
+        number = frame.call(e.intrinsic(f"llvm.nvvm.read.ptx.sreg.{register}", I32, []), [])
+        return frame.zext(number, I64)
+
+    thread = frame.add(frame.mul(special("ctaid.x"), special("ntid.x")), special("tid.x"))
+    sizes = [next(lengths) if a.table else None for a in arguments]
+    bases, outs = rest[: len(arguments)], rest[len(arguments) : -1]
+    return _Entry(bases, sizes, outs, lanes, thread, lanes, rest[-1])
+
+
+def _input(memory: Memory, number: int, a: Argument, entry: _Entry) -> Operand:
+    base, size = entry.bases[number], entry.sizes[number]
     if size is not None:
-        return memory.table(base, a.dtype, Value(size, INDEX, True, 0), a.shared)
+        return memory.input_table(number, base, a.dtype, Value(size, INDEX, True, 0), a.shared)
     return memory.load_shared(base, a.dtype) if a.shared else memory.load(base, a.dtype)
 
 
@@ -169,8 +240,7 @@ def _length(walk: _Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
 def _full_like(walk: _Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
     like, value = args
     assert isinstance(like, Table) and isinstance(value, Value)
-    repeat = walk.e.constant(eqn.params["repeat"], INDEX)
-    size = walk.e.op("mul", [like.length, repeat], INDEX, lambda b, p, q: b.mul(p, q))
+    size = walk.memory.multiple(like.length, eqn.params["repeat"])
     return [walk.memory.fill(walk.memory.make(size, value.dtype), value)]
 
 

@@ -1,4 +1,8 @@
-"""What a kernel loads and stores: a group's scalars, entries of tables, and where the tables lie that a program makes."""
+"""What a kernel loads and stores: a group's scalars, entries of tables, and where the tables lie that a program makes.
+
+On a processor a lane's table lies in one piece. On a GPU, where one thread is one lane (an emitter of width 0), entry after
+entry of all lanes lie side by side, so that neighbouring threads touch neighbouring addresses.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from vht_kernels.rules import convert
 from vht_kernels.versions import Operand, Table, Versions
 
 OUT_OF_MEMORY = 1  # what a kernel returns instead of 0
+WORD = 8  # bytes of the largest type
 LINE = 64  # bytes of a cache line
 
 
@@ -23,19 +28,39 @@ def element_size(dtype: np.dtype) -> int:
     return 1 if dtype == np.bool_ else dtype.itemsize
 
 
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """How many entries a table has: `factor` times the length of an input (None: `factor` in all)."""
+
+    argument: int | None
+    factor: int
+
+
 class Memory:
     """Loads and stores for one group of lanes.
 
     Attributes:
         start: the group's first lane.
-        alive: which lanes there are.
+        alive: which lanes there are; None, all.
         versions: what the tables hold.
+        workspace: the tables for which a GPU's kernel needs memory beyond its outputs; known after `place`.
     """
 
     def __init__(self, e: Emitter, lanes: Value, start: Value) -> None:
         self.e = e
+        self.workspace: tuple[Extent, ...] = ()
+        self.nothing: ir.Value | None = None  # a place that may always be read, if the caller has one
+        self._extents: dict[int, Extent] = {}  # by the serial number of a length
+        self.lanes = lanes
         self.start = start.ir
-        steps = ir.Constant(e.lanes_of(I64), list(range(e.width)) if e.width else 0)
+        self.versions = Versions()
+        self._slots: list[ir.AllocaInstr] = []
+        self._tables: list[Table] = []  # by storage
+        self.alive: Any = None
+        if not e.width:
+            self.lane = dataclasses.replace(start, uniform=False)
+            return
+        steps = ir.Constant(e.lanes_of(I64), list(range(e.width)))
         lane = e.builder.add(e.spread(start), steps)
         end = e.spread(lanes)
         self.alive = e.builder.icmp_signed("<", lane, end)
@@ -44,9 +69,6 @@ class Memory:
         self.lane = Value(e.builder.select(self.alive, lane, last), INDEX, False, e.level)
         # an instruction rather than a constant: a value with an identity of its own
         self._in_group = Value(e.builder.sub(lane, e.spread(start)), INDEX, False, e.level)
-        self.versions = Versions()
-        self._slots: list[ir.AllocaInstr] = []
-        self._tables: list[Table] = []  # by storage
 
     # ------------------------------------------------------------------------------------------------ scalars
 
@@ -100,7 +122,28 @@ class Memory:
 
     def table(self, base: ir.Value, dtype: np.dtype, length: Value, shared: bool) -> Table:
         """A table that is an input or an output."""
-        return Table(base, dtype, length, None if shared else self._offset(length))
+        return Table(base, dtype, length, None) if shared else self._own(base, dtype, length)
+
+    def _own(self, base: ir.Value, dtype: np.dtype, length: Value) -> Table:
+        """Each lane's table, all of them in one piece of memory."""
+        if self.e.width:
+            return Table(base, dtype, length, self._offset(length))
+        return Table(base, dtype, length, self.lane, stride=self.lanes)
+
+    def input_table(self, number: int, base: ir.Value, dtype: np.dtype, length: Value, shared: bool) -> Table:
+        """The table that is an input of the program."""
+        self._extents[length.serial] = Extent(number, 1)
+        return self.table(base, dtype, length, shared)
+
+    def multiple(self, length: Value, factor: int) -> Value:
+        """So many times a table's length."""
+        e, extent = self.e, self._extent(length)
+        times = e.op("mul", [length, e.constant(factor, INDEX)], INDEX, lambda b, p, q: b.mul(p, q))
+        self._extents[times.serial] = dataclasses.replace(extent, factor=extent.factor * factor)
+        return times
+
+    def _extent(self, length: Value) -> Extent:
+        return self._extents.get(length.serial) or Extent(None, length.ir.constant)
 
     def constant_table(self, values: np.ndarray) -> Table:
         """A table that is part of the program."""
@@ -130,7 +173,7 @@ class Memory:
             return b.select(b.icmp_signed("<", i, none), none, i)
 
         place = e.op("clamp", [convert(e, index, INDEX), last, zero], INDEX, clamp)
-        if table.stride > 1 and place.uniform:
+        if self._in_vectors(table, place):
             return self._from_memory(Value(self._load_side_by_side(table, place), table.dtype, False, e.level))
         place = self._place(table, place)
         filled = e.op("gt", [table.length, zero], np.dtype(np.bool_), lambda b, p, q: b.icmp_signed(">", p, q))
@@ -148,17 +191,20 @@ class Memory:
     def _place(self, table: Table, index: Value) -> Value:
         """Where an entry lies, in entries from the table's base."""
         e = self.e
-        if table.stride > 1:
-            stride = e.constant(table.stride, INDEX)
-            index = e.op("mul", [index, stride], INDEX, lambda b, p, q: b.mul(p, q))
+        if table.stride is not None:
+            index = e.op("mul", [index, table.stride], INDEX, lambda b, p, q: b.mul(p, q))
         if table.offset is None:
             return index
         return e.op("add", [index, table.offset], INDEX, lambda b, p, q: b.add(p, q))
 
+    def _in_vectors(self, table: Table, index: Value) -> bool:
+        """Whether the entries of a group's lanes at an index are one vector."""
+        return table.scratch and index.uniform and bool(self.e.width)
+
     def _side_by_side(self, table: Table, index: Value) -> ir.Value:
         """The address of the entries of all lanes at one index."""
         b = self.e.builder
-        place = b.mul(index.ir, ir.Constant(I64, table.stride))
+        place = b.mul(index.ir, ir.Constant(I64, self.e.width))
         return b.gep(table.base, [place], source_etype=memory_type(table.dtype))
 
     def _load_side_by_side(self, table: Table, index: Value) -> ir.Value:
@@ -168,7 +214,7 @@ class Memory:
     def _gather(self, b: ir.IRBuilder, base: ir.Value, dtype: np.dtype, place: ir.Value, some: ir.Value) -> ir.Value:
         element = memory_type(dtype)
         if not isinstance(place.type, ir.VectorType):
-            # an empty table has no memory behind it: read the place where its own address is kept instead
+            # an empty table has no memory behind it: read a place that always exists instead
             address = b.gep(base, [place], source_etype=element)
             return b.select(
                 some, b.load(b.select(some, address, self._nothing()), typ=element), ir.Constant(element, 0)
@@ -185,7 +231,9 @@ class Memory:
         )
         return b.call(f, [pointers, ir.Constant(I32, element_size(dtype)), some, ir.Constant(vector, None)])
 
-    def _nothing(self) -> ir.GlobalVariable:
+    def _nothing(self) -> ir.Value:
+        if self.nothing is not None:
+            return self.nothing
         found = self.e.module.globals.get("nothing")
         if found is None:
             found = ir.GlobalVariable(self.e.module, I64, "nothing")
@@ -205,7 +253,7 @@ class Memory:
         index = convert(e, index, INDEX)
         ok = e.op("inside", [index, table.length, e.constant(0, INDEX)], np.dtype(np.bool_), inside)
         mask = e.masked(e.spread(ok))
-        if table.stride > 1 and index.uniform:
+        if self._in_vectors(table, index):
             # outside the table nothing is stored, so its address does not matter
             self._masked_store(self._to_memory(value), self._side_by_side(table, index), mask)
         else:
@@ -241,9 +289,12 @@ class Memory:
         # where the storage lies is known only at the end (an output, or memory of its own), so its address is read
         # from a slot that `place` fills; LLVM turns the slot into a register
         base = e.builder.load(slot, typ=PTR)
-        scratch = scratch and bool(e.width)
-        offset = self._in_group if scratch else self._offset(length)
-        table = Table(base, dtype, length, offset, len(self._slots), stride=e.width if scratch else 1)
+        number = len(self._slots)
+        if scratch:
+            stride, offset = (e.constant(e.width, INDEX), self._in_group) if e.width else (None, e.constant(0, INDEX))
+            table = Table(base, dtype, length, offset, number, stride=stride, scratch=True)
+        else:
+            table = dataclasses.replace(self._own(base, dtype, length), storage=number)
         e.scopes += inner
         self._slots.append(slot)
         self._tables.append(table)
@@ -265,13 +316,16 @@ class Memory:
         self.copy(table, target)
         return self.versions.made(target)
 
-    def place(self, results: Sequence[Operand], outs: Sequence[ir.Value], group: ir.IRBuilder) -> ir.Value | None:
-        """Give every storage its memory: the output it becomes, or (rarely) memory of its own, enough for one group.
+    def place(
+        self, results: Sequence[Operand], outs: Sequence[ir.Value], group: ir.IRBuilder, workspace: ir.Value | None
+    ) -> ir.Value | None:
+        """Give every storage its memory: the output it becomes, or (rarely) memory of its own.
 
         Args:
             results: of the program.
             outs: the memory of each.
             group: stands where a group of lanes begins.
+            workspace: of a GPU's kernel, `workspace_bytes` long. On a processor the kernel allocates enough for one group.
 
         Returns:
             What is to be freed in the end.
@@ -281,22 +335,41 @@ class Memory:
         for result, out in zip(results, outs, strict=True):
             if not isinstance(result, Table):
                 continue
-            if result.storage is not None and result.storage not in owners and result.stride == 1:
+            if result.storage is not None and result.storage not in owners and not result.scratch:
                 owners[result.storage] = out
             else:
                 self.copy(result, self.table(out, result.dtype, result.length, shared=False))
         for storage, out in owners.items():
             frame.store(out, self._slots[storage])
         rest = [number for number in range(len(self._slots)) if number not in owners]
+        if workspace is not None:
+            self._share_out(workspace, rest)
+            return None
         return self._allocate(rest, group) if rest else None
+
+    def _share_out(self, workspace: ir.Value, storages: Sequence[int]) -> None:
+        """Of a GPU's memory: scratch belongs to the thread, the others are parts of the workspace."""
+        frame, extents, used = self.e.scopes[0].builder, [], ir.Constant(I64, 0)
+        for number in storages:
+            table = self._tables[number]
+            if table.scratch:
+                entries = self._extent(table.length).factor
+                base = frame.alloca(ir.ArrayType(memory_type(table.dtype), entries))
+            else:
+                base = frame.gep(workspace, [used], source_etype=ir.IntType(8))
+                bytes_each = frame.mul(self.lanes.ir, ir.Constant(I64, WORD))
+                used = frame.add(used, frame.mul(table.length.ir, bytes_each))
+                extents.append(self._extent(table.length))
+            frame.store(base, self._slots[number])
+        self.workspace = tuple(extents)
 
     def _allocate(self, storages: Sequence[int], group: ir.IRBuilder) -> ir.Value:
         e, frame = self.e, self.e.scopes[0].builder
         size, offsets = ir.Constant(I64, 0), []
         for number in storages:
             offsets.append(size)
-            # 8 bytes an entry hold every type, and no length of a table that exists makes this overflow
-            size = frame.add(size, frame.mul(self._tables[number].length.ir, ir.Constant(I64, 8 * max(1, e.width))))
+            # a word an entry, and no length of a table that exists makes this overflow
+            size = frame.add(size, frame.mul(self._tables[number].length.ir, ir.Constant(I64, WORD * e.width)))
         # a size of 0 might be answered with null; room to begin at a cache line, so that no vector lies across two
         memory = frame.call(e.intrinsic("malloc", PTR, [I64]), [frame.add(size, ir.Constant(I64, LINE))])
         refused, granted = e.block("refused"), e.block("granted")
@@ -308,7 +381,7 @@ class Memory:
         for number, offset in zip(storages, offsets, strict=True):
             table = self._tables[number]
             base = group.gep(first, [offset], source_etype=ir.IntType(8))
-            if table.stride == 1:
+            if not table.scratch:
                 # entries are numbered by lane, as in an output, so that both kinds of storage are one
                 before = group.neg(group.mul(self.start, table.length.ir))
                 base = group.gep(base, [before], source_etype=memory_type(table.dtype))
@@ -318,3 +391,15 @@ class Memory:
     def free(self, memory: ir.Value) -> None:
         """Give back what `place` allocated."""
         self.e.scopes[0].builder.call(self.e.intrinsic("free", ir.VoidType(), [PTR]), [memory])
+
+
+def workspace_bytes(extents: Sequence[Extent], lanes: int, lengths: Sequence[int]) -> int:
+    """How large a GPU kernel's workspace must be.
+
+    Args:
+        extents: from `Memory.workspace`.
+        lanes: of the call.
+        lengths: of the inputs' tables, by input (any number for a scalar).
+    """
+    entries = (x.factor * (1 if x.argument is None else lengths[x.argument]) for x in extents)
+    return max(WORD, WORD * lanes * sum(entries))  # an empty table is read there too

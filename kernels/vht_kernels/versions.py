@@ -29,7 +29,8 @@ class Table:
     offset: Value | None  # i64 per lane, None when all lanes share the table
     storage: int | None = None  # number of the writable storage, None for an input
     version: int = 0
-    stride: int = 1  # in scratch tables the lanes of a group lie side by side
+    stride: Value | None = None  # i64, uniform; None: entries lie one after another
+    scratch: bool = False  # lies where only the group can see it
 
     def lies_in(self, other: Table) -> bool:
         """Whether both are the same memory."""
