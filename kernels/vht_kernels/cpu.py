@@ -13,6 +13,8 @@ import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 
+from vht_kernels.fusion import fused
+
 # These look whether a loop of a multiple of eight turns computes a checksum, in time that grows exponentially with its length:
 # a loop over the states of a solver took hours. Other versions may not know the option, and would end the process.
 _CHECKSUM_VERSIONS = (21, 22)
@@ -76,7 +78,7 @@ def compile_object(*texts: str) -> bytes:
     """Machine code (an object file) of LLVM IR modules, linked and optimised for this processor."""
     with LOCK:
         machine = _machine()
-        modules = [llvm.parse_assembly(_with_attributes(text)) for text in texts]
+        modules = [llvm.parse_assembly(_with_attributes(fused(text))) for text in texts]
         module = modules[0]
         for other in modules[1:]:
             module.link_in(other)

@@ -1,9 +1,10 @@
 """One rule a primitive: how elementwise JAX becomes LLVM instructions, and which parameters of the equation matter.
 
 A rule gets LLVM values of the same shape (one number for all lanes, or one each) and writes instructions without branches.
-Rounding: only `add`, `sub` and `mul` carry a flag, ``contract``, which lets the machine fuse a product and a sum and so
-drop one rounding; it assumes nothing about NaN, infinity or the sign of zero. If the caller grants it, `div` multiplies
-with the reciprocal of a divisor that does not change within the loop: within 1.5 units in the last place instead of 0.5.
+Rounding: only `add`, `sub` and `mul` carry a flag, ``contract``: a product and a sum may be fused, which drops one
+rounding and assumes nothing about NaN, infinity or the sign of zero (`fusion` decides which ones are). If the caller
+grants it, `div` multiplies with the reciprocal of a divisor that does not change within the loop: within 1.5 units in
+the last place instead of 0.5.
 """
 
 from __future__ import annotations
