@@ -55,6 +55,18 @@ def layout(struct: str) -> tuple[dict[str, int], int]:
     return offsets, -(-end // _WORD) * _WORD
 
 
+def pointed_to(struct: str, field: str) -> str:
+    """The structure that a field points to: some were renamed and kept their fields.
+
+    Raises:
+        LookupError: if the header knows no such structure, or it has no such field.
+    """
+    found = re.search(rf"struct {struct} \{{[^}}]*?\b(\w+)\s*\*\s*{field};", header(), flags=re.S)
+    if found is None:
+        raise LookupError(f"xla/ffi/api/c_api.h declares no pointer {field} in a struct {struct}.")
+    return found.group(1)
+
+
 def _field(declaration: str, text: str) -> tuple[str, int]:
     api = re.fullmatch(r"_XLA_FFI_API_STRUCT_FIELD\((\w+)\)", declaration)
     if api is not None:

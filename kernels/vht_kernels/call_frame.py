@@ -57,7 +57,7 @@ define private ptr @frame.refusal(ptr %api, i32 %code, ptr %message) {{
 def common_ir() -> str:
     """``i1 @frame.described(ptr frame)`` and ``ptr @frame.refusal(ptr api, i32 code, ptr message)``."""
     frame, _ = abi.layout("XLA_FFI_CallFrame")
-    base, _ = abi.layout("XLA_FFI_Extension_Base")
+    base, _ = abi.layout(abi.pointed_to("XLA_FFI_CallFrame", "extension_start"))
     extension, _ = abi.layout("XLA_FFI_Metadata_Extension")
     meta, _ = abi.layout("XLA_FFI_Metadata")
     numbers, _ = abi.layout("XLA_FFI_Api_Version")
