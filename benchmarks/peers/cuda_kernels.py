@@ -26,6 +26,7 @@ from benchmarks.peers.build import Unavailable
 from benchmarks.peers.cuda.elimination import factors
 
 Precision = Literal["float64", "float32"]
+PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
 Mode = Literal["fixed", "adaptive"]
 
 FOLDER = pathlib.Path(__file__).parent / "cuda"
@@ -34,7 +35,16 @@ UNITS = ("main", "lorenz", "lorenz96", "circulation", "pollu", "ten_tusscher")
 ELIMINATED = ("pollu", "ten_tusscher")
 LORENZ96_SIZES = (4, 8, 16, 32, 64, 128)
 CPU = "cpu"
-_GPP_FLAGS = ("-std=c++17", "-O2", "-march=native", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-unused-variable")
+_GPP_FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-march=native",
+    "-ffp-contract=fast",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unknown-pragmas",
+    "-Wno-unused-variable",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +187,7 @@ def run(
     architecture: str = "native",
     transfer: bool = False,
     *,
-    first_step: float = 0.0,
+    first_step: float | None = None,
     steps: int = 1000,
     end: float | None = None,
     max_steps: int | None = None,
@@ -197,7 +207,7 @@ def run(
         repeats: launches that are timed, after one that is not.
         architecture: of nvcc, as "sm_90"; "native" is that of the device at hand; "cpu" compiles for the processor.
         transfer: also time with the copies.
-        first_step: the first step where steps are adaptive; 0 estimates it.
+        first_step: the first step where steps are adaptive; estimated if it is None or 0.
         steps: how many where they are fixed.
         end: time of the end, if not the problem's.
         max_steps: budget, if not the problem's.
@@ -231,7 +241,7 @@ def run(
             "rtol": rtol,
             "atol": atol,
             "end": what.end if end is None else end,
-            "first_step": first_step,
+            "first_step": first_step or 0.0,
             "steps": steps,
             "max_steps": what.max_steps if max_steps is None else max_steps,
             "repeats": repeats,

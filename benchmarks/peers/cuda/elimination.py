@@ -86,7 +86,7 @@ def _text(name: str, names: list[str], size: int, pattern: set[tuple[int, int]],
         [
             f"// Written by elimination.py for {begin} entries, {len(entries) - begin} filled in.",
             "#pragma once",
-            "#include \"device.cuh\"",
+            '#include "device.cuh"',
             f"template <class T> struct {name}Factors {{",
             f"  enum {{ {labels} }};",
             f"  T a[{len(entries)}];",
