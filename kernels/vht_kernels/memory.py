@@ -58,7 +58,8 @@ class Memory:
         self._tables: list[Table] = []  # by storage
         self.alive: Any = None
         if not e.width:
-            self.lane = dataclasses.replace(start, uniform=False)
+            # belongs to the scope that only threads with a lane enter: nothing that depends on it may be written before
+            self.lane = Value(start.ir, INDEX, False, e.level + 1)
             return
         steps = ir.Constant(e.lanes_of(I64), list(range(e.width)))
         lane = e.builder.add(e.spread(start), steps)
@@ -138,7 +139,9 @@ class Memory:
     def multiple(self, length: Value, factor: int) -> Value:
         """So many times a table's length."""
         e, extent = self.e, self._extent(length)
+        inner, e.scopes[1:] = e.scopes[1:], []  # where memory is shared out
         times = e.op("mul", [length, e.constant(factor, INDEX)], INDEX, lambda b, p, q: b.mul(p, q))
+        e.scopes += inner
         self._extents[times.serial] = dataclasses.replace(extent, factor=extent.factor * factor)
         return times
 

@@ -18,6 +18,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from vht_kernels import cpu
+from vht_kernels.fusion import fused
 
 TRIPLE = "nvptx64-nvidia-cuda"
 # architectures that kernels are written for, with the oldest version of PTX that knows each: older drivers understand it.
@@ -69,10 +70,11 @@ def compile_ptx(text: str, name: str) -> str:
         ValueError: for an architecture that is not known.
     """
     machine = _machine(name)
+    # before it is read: loads and stores that say nothing of their alignment get it from there
+    layout = f'target datalayout = "{machine.target_data}"\ntarget triple = "{TRIPLE}"\n'
+    text = re.sub(r"^target (datalayout|triple) = .*\n", "", text, flags=re.M)
     with cpu.LOCK:
-        module = llvm.parse_assembly(_with_attributes(text))
-        module.triple = TRIPLE
-        module.data_layout = str(machine.target_data)
+        module = llvm.parse_assembly(layout + _with_attributes(fused(text)))
         module.verify()
         cpu.optimise(module, machine, large=False)
         return machine.emit_assembly(module)
