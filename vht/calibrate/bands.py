@@ -78,7 +78,7 @@ def band(
     good = np.flatnonzero(np.isfinite(calibration.estimate[wanted]).all(axis=1))
     if good.size:
         who = wanted[good]
-        curve, slopes, solved = curves(problem, calibration.estimate[who], who, at[good], backend)
+        curve, slopes, solved, _ = curves(problem, calibration.estimate[who], who, at[good], backend)
         place = calibration.search_estimate[who]
         stretch = np.stack([t.derivative(place[:, k]) for k, t in enumerate(calibration.transforms)], axis=1)
         slopes = slopes * stretch[:, None, :]

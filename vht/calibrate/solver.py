@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from vht.calibrate.fit import Predict, Predicted
 from vht.calibrate.problem import INITIAL, Problem
 from vht.solve import simulate_with_jacobian
+from vht.solve.regroup import longest_first
 
 CHUNK = 4096
 SIZES = (8, 64, 512, CHUNK)
@@ -27,6 +28,7 @@ def curves(
     Float[np.ndarray, "observables lanes saves"],
     Float[np.ndarray, "observables lanes saves parameters"],
     Bool[np.ndarray, " lanes"],
+    Int[np.ndarray, " lanes"],
 ]:
     """Every observable's curve and its derivatives with respect to the free parameters.
 
@@ -38,19 +40,21 @@ def curves(
         backend: of the solver.
 
     Returns:
-        Values, Jacobian, and which lanes were solved.
+        Values, Jacobian, which lanes were solved, and the steps that they took.
     """
     shape = (len(problem.observables), twin.size, times.shape[1])
-    values, slopes, ok = np.empty(shape), np.empty((*shape, len(problem.names))), np.empty(twin.size, bool)
+    values, slopes = np.empty(shape), np.empty((*shape, len(problem.names)))
+    ok, steps = np.empty(twin.size, bool), np.empty(twin.size, np.int32)
     for first in range(0, twin.size, CHUNK):
         some = slice(first, first + CHUNK)
-        values[:, some], slopes[:, some], ok[some] = _chunk(problem, natural[some], twin[some], times[some], backend)
-    return values, slopes, ok
+        found = _chunk(problem, natural[some], twin[some], times[some], backend)
+        values[:, some], slopes[:, some], ok[some], steps[some] = found
+    return values, slopes, ok, steps
 
 
 def _chunk(
     problem: Problem, natural: np.ndarray, twin: np.ndarray, times: np.ndarray, backend: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     count = twin.size
     # idle lanes fill the chunk up: copies of the first whose only time is the start, so that they take no step
     fill = np.zeros(next(size for size in SIZES if size >= count), np.int64)
@@ -81,7 +85,7 @@ def _chunk(
     )
     values = np.stack([np.asarray(trajectory.values[name])[:count] for name in observed])
     slopes = np.stack([np.asarray(jacobian[name])[:count] for name in observed])
-    return values, slopes, np.asarray(trajectory.ok)[:count]
+    return values, slopes, np.asarray(trajectory.ok)[:count], np.asarray(trajectory.steps)[:count]
 
 
 def _rows(values: Any, twin: Int[np.ndarray, " lanes"]) -> Any:
@@ -92,16 +96,23 @@ def _rows(values: Any, twin: Int[np.ndarray, " lanes"]) -> Any:
 def predictor(problem: Problem, backend: str) -> Predict:
     """The function that predicts the problem's measurements.
 
+    Between two calls it keeps how many steps each twin took, so that twins that will take about as many run side by side.
+
     Args:
         problem: what to predict.
         backend: of the solver.
     """
     layout = problem.layout
+    last = np.zeros(layout.twins, np.int32)
 
     def predict(natural: np.ndarray, twin: np.ndarray) -> Predicted:
-        values, slopes, ok = curves(problem, natural, twin, layout.times[twin], backend)
-        lane = np.arange(twin.size)[:, None]
-        where = layout.observable[twin], lane, layout.save[twin]
-        return Predicted(values[where], slopes[where], ok)
+        order = longest_first(last[twin])
+        there = twin[order]
+        values, slopes, ok, steps = curves(problem, natural[order], there, layout.times[there], backend)
+        last[there] = steps
+        lane = np.empty_like(order)
+        lane[order] = np.arange(order.size)
+        where = layout.observable[twin], lane[:, None], layout.save[twin]
+        return Predicted(values[where], slopes[where], ok[lane])
 
     return predict
