@@ -24,7 +24,7 @@ from vht.solve.plan import solve, solve_cohort
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule
 from vht.solve.sensitivity import Direction
-from vht.solve.slices import even, fitting, in_slices, shared_out
+from vht.solve.slices import array_bytes, even, fitting, in_slices, shared_out
 from vht.solve.system import System
 from vht.solve.trajectory import Numbers, Trajectory
 
@@ -320,15 +320,15 @@ class _Cohort:
     def _size_on(self, where: Place, part: Callable[[int, Given], Any], one: Given) -> int:
         total = self.request.plan.twins
         size = shared_out(total, GPU_MOST if self.progress is None else GPU_SLICE, len(where.devices))
-        inputs = jax.tree.map(
-            lambda leaf, rank: jax.ShapeDtypeStruct(
-                (size,) * (leaf.ndim - rank) + leaf.shape[leaf.ndim - rank :], leaf.dtype
-            ),
-            one,
-            one.ranks(),
-        )
+        leaves, tree = jax.tree.flatten(one)
+        mine = [leaf.ndim > rank for leaf, rank in zip(leaves, jax.tree.leaves(one.ranks()), strict=True)]
+        shapes = [(size, *leaf.shape[1:]) if its else leaf.shape for leaf, its in zip(leaves, mine, strict=True)]
+        inputs = [jax.ShapeDtypeStruct(shape, leaf.dtype) for shape, leaf in zip(shapes, leaves, strict=True)]
         # what is traced of a slice here need not be traced again when it is solved
-        return fitting(total, size, where.devices, inputs, jax.eval_shape(functools.partial(part, size), inputs))
+        results = jax.eval_shape(functools.partial(part, size), jax.tree.unflatten(tree, inputs))
+        own = array_bytes([leaf for leaf, its in zip(leaves, mine, strict=True) if its]) + array_bytes(results) // size
+        shared = array_bytes([leaf for leaf, its in zip(leaves, mine, strict=True) if not its])
+        return fitting(total, size, where.devices, own, shared)
 
 
 def _table_bytes(given: Given) -> int:

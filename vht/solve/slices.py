@@ -111,23 +111,9 @@ def _out_of_memory(error: Exception) -> bool:
     return "RESOURCE_EXHAUSTED" in str(error) or "OUT_OF_MEMORY" in str(error)
 
 
-def slice_bytes(twins: int, inputs: Any, results: Any) -> int:
-    """The memory of a device that one slice takes, in bytes.
-
-    Args:
-        twins: in the slice.
-        inputs: arrays, or their shapes, of some twins; those that they share too.
-        results: arrays, or their shapes, of the same twins.
-    """
-    return COPIES * twins * (-(-_bytes((inputs, results)) // max(1, _twins(results))))
-
-
-def _bytes(tree: Any) -> int:
+def array_bytes(tree: Any) -> int:
+    """What arrays take, or will take if they are only shapes yet."""
     return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _twins(results: Any) -> int:
-    return jax.tree.leaves(results)[0].shape[0]
 
 
 def free_bytes(device: Any) -> int | None:
@@ -143,10 +129,20 @@ def shared_out(total: int, most: int, devices: int) -> int:
     return even(total, min(total, most, max(FULL, -(-total // devices))))
 
 
-def fitting(total: int, size: int, devices: Sequence[Any], inputs: Any, results: Any) -> int:
-    """Twins in a slice, at most `size`, so that those in flight fit into every device's memory; see `slice_bytes`."""
+def fitting(total: int, size: int, devices: Sequence[Any], own: int, shared: int) -> int:
+    """Twins in a slice, so that those in flight fit into every device's memory.
+
+    Args:
+        total: twins.
+        size: twins in a slice at most.
+        devices: that take slices.
+        own: bytes of one twin's inputs and results.
+        shared: bytes of what twins share.
+    """
     frees = [free for free in map(free_bytes, devices) if free is not None]
-    most = min(frees) // (IN_FLIGHT * max(1, slice_bytes(1, inputs, results))) if frees else size
+    if not frees:
+        return size
+    most = (min(frees) // (IN_FLIGHT * COPIES) - shared) // max(1, own)
     return size if most >= size else even(total, max(1, most))
 
 
