@@ -347,6 +347,57 @@ class Bodies:
     reference: int = 16
 
 
+@dataclass(frozen=True)
+class Regroup:
+    """Twins put side by side by their steps; see regroup_cohorts.py.
+
+    Attributes:
+        twins: of a cohort.
+        few: the same where it takes long.
+        slow: models of the library that take long.
+        models: of the library, drawn from their priors.
+        meals: whether diabetics with meals of their own are among them.
+        problems: stiff ones, parameters spread.
+        spread: standard deviation of their parameters' logarithms.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        lorenz: both, of the Lorenz equations.
+        saves: equally spaced.
+        seed: of the cohorts.
+        looser: tolerances of pilots, relative to those of the solve.
+        sample: twins from which a regression is learnt.
+        moved: standard deviation of the logarithms by which parameters were other in a solve before.
+        pilots: repeats of what a predictor costs.
+        slices: in which a cohort is solved.
+        repeats: of each order, in turns.
+        fitted: twins of the calibrations.
+        fit_rtol: tolerance of the same.
+        fits: repeats of the same.
+    """
+
+    twins: int = 10_000
+    few: int = 512
+    slow: tuple[str, ...] = ("cardio_respiratory", "ten_tusscher")
+    models: tuple[str, ...] = ("circulation", "cardio_respiratory", "metabolic", "uva_padova", "pbpk", "ten_tusscher")
+    meals: bool = True
+    problems: tuple[str, ...] = ("POLLU", "OREGO")
+    spread: float = 0.2
+    rtol: float = 1e-5
+    atol: float = 1e-8
+    lorenz: float = 1e-6
+    saves: int = 11
+    seed: int = 0
+    looser: tuple[float, ...] = (10.0, 100.0)
+    sample: int = 512
+    moved: float = 0.05
+    pilots: int = 2
+    slices: int = 8
+    repeats: int = 5
+    fitted: int = 1024
+    fit_rtol: float = 1e-5
+    fits: int = 2
+
+
 Case = (
     Circulation
     | Jacobian
@@ -360,6 +411,7 @@ Case = (
     | Hostile
     | Cipa
     | Bodies
+    | Regroup
 )
 Name = Literal[
     "circulation",
@@ -374,6 +426,7 @@ Name = Literal[
     "hostile",
     "cipa",
     "bodies",
+    "regroup",
 ]
 
 FULL: dict[Name, Case] = {
@@ -389,6 +442,7 @@ FULL: dict[Name, Case] = {
     "hostile": Hostile(),
     "cipa": Cipa(),
     "bodies": Bodies(),
+    "regroup": Regroup(),
 }
 QUICK: dict[Name, Case] = {
     "circulation": Circulation(
@@ -444,5 +498,17 @@ QUICK: dict[Name, Case] = {
         diffrax=4,
         ida=1,
         reference=4,
+    ),
+    "regroup": Regroup(
+        twins=256,
+        models=(),
+        problems=(),
+        looser=(10.0,),
+        sample=64,
+        pilots=1,
+        slices=2,
+        repeats=1,
+        fitted=16,
+        fits=1,
     ),
 }

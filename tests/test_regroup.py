@@ -1,11 +1,13 @@
 """Twins put side by side by their steps: what is expected of them, and that nobody's result hangs on it."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
 import pytest
 
+from benchmarks.__main__ import main
 from vht.calibrate import Additive, Free, Measurements, Observable, Problem, calibrate, solver
 from vht.library import catalogue
 from vht.model import Organ, Scalar, Twins, Vars, param, state
@@ -266,3 +268,23 @@ def test_a_calibration_s_rounds_are_put_in_order_and_change_no_bit(problem, monk
     (first, steps), (second, _) = asked[:2]
     assert (first == np.arange(24)).all() and len(second) == 24
     assert (np.diff(steps[second]) <= 0).all() and (np.diff(steps[second]) < 0).any()
+
+
+def test_the_benchmark_s_figures_fit_each_other(tmp_path):
+    main(["regroup", "--quick", "--out", str(tmp_path)])
+    (file,) = tmp_path.iterdir()
+    tables = json.loads(file.read_text())["benchmarks"]["regroup"]["tables"]
+    cohorts = {row["cohort"]: row for row in tables["regroup, steps"]}
+    assert {"hovorka, own meals", "Lorenz, rho 0-21 in order", "Lorenz, rho 0-21 shuffled"} <= set(cohorts)
+    for row in cohorts.values():
+        assert row["ok"] == row["twins"] == 256
+        assert 0.0 < row["warp"] <= row["vector"] <= row["vector_sorted"] <= 1.0 and row["warp"] <= row["warp_sorted"]
+    one, other = (cohorts[f"Lorenz, rho 0-21 {order}"] for order in ("in order", "shuffled"))
+    assert one["mean"] == other["mean"] and one["vector_sorted"] == other["vector_sorted"]
+    for row in tables["regroup, predictors"]:
+        # nothing is better than the order of the steps themselves, but for groups that are not full
+        cohort = cohorts[row["cohort"]]
+        assert row["vector"] <= 1.05 * cohort["vector_sorted"] / cohort["vector"], row["predictor"]
+        assert row["vector_net"] <= row["vector"] and row["cost"] >= 0.0
+    assert len(tables["regroup, this processor's clock"]) == 6 * len(cohorts)
+    assert [row["twins"] for row in tables["regroup, calibration"]] == [16, 16]
