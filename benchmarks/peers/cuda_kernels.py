@@ -7,12 +7,14 @@ slow, for checks where there is no GPU.
 from __future__ import annotations
 
 import concurrent.futures
+import ctypes
 import dataclasses
 import functools
 import hashlib
 import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -35,6 +37,8 @@ UNITS = ("main", "lorenz", "lorenz96", "circulation", "pollu", "ten_tusscher")
 ELIMINATED = ("pollu", "ten_tusscher")
 LORENZ96_SIZES = (4, 8, 16, 32, 64, 128)
 CPU = "cpu"
+# of cuda.h: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+_CAPABILITY = (75, 76)
 _GPP_FLAGS = (
     "-std=c++17",
     "-O2",
@@ -164,11 +168,7 @@ def missing(architecture: str = "native") -> str | None:
         return None if shutil.which("g++") else "no compiler (g++) on this machine"
     if _nvcc() is None:
         return "no compiler (nvcc) on this machine"
-    try:
-        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    except FileNotFoundError:
-        return "no NVIDIA driver (nvidia-smi) on this machine"
-    return None if found.returncode == 0 and found.stdout.strip() else "no NVIDIA GPU on this machine"
+    return None if _device() else "no NVIDIA GPU, or no driver for it, on this machine"
 
 
 def available(architecture: str = "native") -> bool:
@@ -237,32 +237,36 @@ def run(
     with tempfile.TemporaryDirectory(prefix="vht-cuda-") as folder:
         given, found = pathlib.Path(folder, "columns"), pathlib.Path(folder, "values")
         np.ascontiguousarray(columns, np.float64).tofile(given)
-        settings = {
+        reals = {
             "rtol": rtol,
             "atol": atol,
             "end": what.end if end is None else end,
             "first_step": first_step or 0.0,
+        }
+        counts = {
             "steps": steps,
             "max_steps": what.max_steps if max_steps is None else max_steps,
             "repeats": repeats,
-            "transfer": int(transfer),
+            "transfer": transfer,
             "block": block,
         }
+        settings = {name: repr(float(value)) for name, value in reals.items()}
+        settings |= {name: str(int(value)) for name, value in counts.items()}
         command = [str(built.path), problem, precision, mode, str(trajectories), str(given), str(found)]
-        command += [f"{name}={value!r}" for name, value in settings.items()]
+        command += [f"{name}={value}" for name, value in settings.items()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
         if done.returncode != 0:
             raise RuntimeError(f"{problem} by hand ended with {done.returncode}: {done.stderr.strip()[-500:]}")
         said = json.loads(done.stdout.strip().splitlines()[-1])
         size = len(what.outputs) * trajectories
         values = np.fromfile(found, dtype, size).reshape(len(what.outputs), trajectories)
-        counts = np.fromfile(found, np.int32, offset=size * dtype.itemsize).reshape(3, trajectories)
-    values[:, counts[0] != 0] = np.nan
+        counted = np.fromfile(found, np.int32, offset=size * dtype.itemsize).reshape(3, trajectories)
+    values[:, counted[0] != 0] = np.nan
     return CudaRun(
         values=values,
-        status=counts[0],
-        steps=counts[1],
-        rejected=counts[2],
+        status=counted[0],
+        steps=counted[1],
+        rejected=counted[2],
         kernel_seconds=tuple(1e-3 * t for t in said["kernel_ms"]),
         transfer_seconds=tuple(1e-3 * t for t in said["transfer_ms"]),
         registers=said["registers"],
@@ -288,11 +292,13 @@ def build(architecture: str = "native", fast_math: bool = False) -> Built:
     """
     import time
 
+    if architecture == "native":
+        architecture = _device() or architecture
     compiler, flags = _command(architecture, fast_math)
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout.strip()
     made_with = f"{next(filter(None, reversed(version.splitlines())), compiler)}, {' '.join(flags)}"
     sources = _sources()
-    key = hashlib.sha256(repr((version, flags, _device() if architecture == "native" else "", sources)).encode())
+    key = hashlib.sha256(repr((version, flags, platform.node() if architecture == CPU else "", sources)).encode())
     folder = _cache() / f"cuda-peer-{architecture}-{key.hexdigest()[:24]}"
     if (folder / "peer").exists():
         return Built(folder / "peer", made_with, 0.0, _usage((folder / "said").read_text()))
@@ -334,13 +340,14 @@ def assembled(architecture: str, units: tuple[str, ...] = UNITS[1:], fast_math: 
         Unavailable: no nvcc, or it did not succeed.
     """
     compiler, flags = _command(architecture, fast_math)
-    found: dict[str, Usage] = {}
     with tempfile.TemporaryDirectory(prefix="cuda-peer-") as work:
         _write(_sources(), work)
-        for name in units:
-            command = [compiler, *flags, "-cubin", f"{name}.cu", "-o", f"{name}.cubin"]
-            found |= _usage(_call(command, work))
-    return found
+
+        def unit(name: str) -> str:
+            return _call([compiler, *flags, "-cubin", f"{name}.cu", "-o", f"{name}.cubin"], work)
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            return _usage("".join(pool.map(unit, units)))
 
 
 def _sources() -> dict[str, str]:
@@ -374,11 +381,19 @@ def _command(architecture: str, fast_math: bool) -> tuple[str, list[str]]:
 
 
 @functools.cache
-def _device() -> str:
+def _device() -> str | None:
+    """The first GPU's architecture, as "sm_90"; None without one."""
     try:
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
-    except FileNotFoundError:
-        return ""
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, version = ctypes.c_int(), (ctypes.c_int * 2)()
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    for i, attribute in enumerate(_CAPABILITY):
+        if driver.cuDeviceGetAttribute(ctypes.byref(version, 4 * i), attribute, device):
+            return None
+    return f"sm_{version[0]}{version[1]}"
 
 
 def _cache() -> pathlib.Path:

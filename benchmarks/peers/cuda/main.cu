@@ -14,7 +14,12 @@ static void setting(Job *job, const char *text) {
     fprintf(stderr, "expected name=value, but got %s\n", text);
     exit(2);
   }
-  double value = atof(equals + 1);
+  char *rest;
+  double value = strtod(equals + 1, &rest);
+  if (rest == equals + 1 || *rest) {
+    fprintf(stderr, "expected a number, but got %s\n", text);
+    exit(2);
+  }
   struct { const char *name; double *real; int *whole; } known[] = {
       {"rtol", &job->settings.rtol, nullptr},
       {"atol", &job->settings.atol, nullptr},

@@ -11,7 +11,7 @@ template <class T> struct Pollu {
   using Method = Rodas5P<Pollu>;
   using Factors = PolluFactors<T>;
   static constexpr int states = STATES, outputs = STATES, columns = 25, groups = 1, stretches = 1;
-  static constexpr bool kinks = false, written_out = true;
+  static constexpr bool kinks = false, written_out = sizeof(T) == 4;  // then all fits into registers
   T k[columns];
 
   __device__ Pollu(const T *given, long trajectories, long i) {

@@ -63,8 +63,10 @@ template <class Problem> struct Rodas5P {
       T coupled[N];
 #pragma unroll
       for (int k = 0; k < N; k++) y[k] = x[k], coupled[k] = T(0);
+      // where written out, of constant length
 #pragma unroll(written)
-      for (int j = 0; j < i; j++) {
+      for (int j = 0; j < (Problem::written_out ? stages : i); j++) {
+        if (j >= i) continue;
         T a = rodas_arguments<T>[i][j], c = rodas_coupling<T>[i][j];
 #pragma unroll
         for (int k = 0; k < N; k++) y[k] += a * u[j][k], coupled[k] += c * u[j][k];
