@@ -21,7 +21,7 @@ _CHECKSUM_VERSIONS = (21, 22)
 LOCK = threading.Lock()
 # Lines of LLVM IR from which on elementary functions are called rather than written out at each call. A model of a heart cell
 # with 48 states then compiles in a third of the time, and runs 2 % slower; one with 19 states and half the lines 7 %.
-_LARGE = 20_000
+LARGE = 20_000
 _NUMBERS = itertools.count()  # a name is spent even if nothing could be loaded under it
 _LOADED: list[Any] = []  # machine code lives as long as the process: XLA keeps pointers into it
 
@@ -85,7 +85,7 @@ def compile_object(*texts: str) -> bytes:
         module.triple = llvm.get_process_triple()
         module.data_layout = str(machine.target_data)
         module.verify()
-        optimise(module, machine, sum(text.count("\n") for text in texts) > _LARGE)
+        optimise(module, machine, sum(text.count("\n") for text in texts) > LARGE)
         return machine.emit_object(module)
 
 

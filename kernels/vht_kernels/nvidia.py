@@ -76,7 +76,7 @@ def compile_ptx(text: str, name: str) -> str:
     with cpu.LOCK:
         module = llvm.parse_assembly(layout + _with_attributes(fused(text)))
         module.verify()
-        cpu.optimise(module, machine, large=False)
+        cpu.optimise(module, machine, text.count("\n") > cpu.LARGE)
         return machine.emit_assembly(module)
 
 
