@@ -56,8 +56,8 @@ def test_generated_programs(program, seed):
     agree(fn, x, y, i, j, rtol=1e-9, atol=1e-9, threads=8)
 
 
-# 4 uses a table after it was written to, which lanes refuses
-@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12])
+# 3 uses a table after it was written to, which lanes refuses
+@pytest.mark.parametrize("seed", [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12])
 def test_random_programs_of_tables(seed):
     fn, args, axes, _ = test_lane_table_programs.program(seed)
     agree(fn, *args, in_axes=axes, rtol=1e-11, atol=1e-11, threads=8)
