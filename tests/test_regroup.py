@@ -251,8 +251,8 @@ def test_a_calibration_s_rounds_are_put_in_order_and_change_no_bit(problem, monk
     size, problem = problem
     asked, curves = [], solver.curves
 
-    def heard(problem, natural, twin, times, backend):
-        found = curves(problem, natural, twin, times, backend)
+    def heard(problem, natural, twin, *rest):
+        found = curves(problem, natural, twin, *rest)
         asked.append((twin, found[3]))
         return found
 

@@ -39,6 +39,14 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing bu
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document, and nothing else, on standard output.")
 ]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "gpu"] | None,
+    typer.Option(
+        "--device",
+        help="Where to solve: an NVIDIA GPU, the processor, or the GPU if there is one (default: as the study says, or auto).",
+        show_default=False,
+    ),
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show Python's traceback of an error.")]
 FiguresOption = Annotated[
     bool | None,
@@ -72,6 +80,7 @@ def calibrate(
     out: OutOption,
     overwrite: OverwriteOption = False,
     figures: FiguresOption = None,
+    device: DeviceOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -81,7 +90,7 @@ def calibrate(
     Writes estimates (CSV, Parquet), fitted curves with their 95 % band (Zarr), figures (PNG) and settings.json.
     """
     with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
-        _run("calibrate", study, out, console, overwrite=overwrite, figures=figures)
+        _run("calibrate", study, out, console, overwrite=overwrite, figures=figures, device=device)
 
 
 @app.command(epilog="Example: vht simulate circulation/study.toml --out result")
@@ -90,6 +99,7 @@ def simulate(
     out: OutOption,
     overwrite: OverwriteOption = False,
     figures: FiguresOption = None,
+    device: DeviceOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -99,7 +109,7 @@ def simulate(
     Writes trajectories (Zarr), the twins with their parameters (CSV, Parquet), a figure (PNG) and settings.json.
     """
     with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
-        _run("simulate", study, out, console, overwrite=overwrite, figures=figures)
+        _run("simulate", study, out, console, overwrite=overwrite, figures=figures, device=device)
 
 
 @app.command(epilog="Example: vht models cardio_renal --draw body.svg")
@@ -154,6 +164,7 @@ def demo(
         typer.Option("--studies", metavar="DIR", help="Only copy the demo's study files and tables to DIR."),
     ] = None,
     overwrite: OverwriteOption = False,
+    device: DeviceOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -171,7 +182,7 @@ def demo(
             console.show(f"Copied to {studies}. Try: vht calibrate {first} --out result")
             console.result({"studies": [str(studies / name / "study.toml") for name in names]})
         else:
-            console.result(run_demo(out, console, overwrite=overwrite))
+            console.result(run_demo(out, console, overwrite=overwrite, device=device or "auto"))
 
 
 def _run(
@@ -182,14 +193,22 @@ def _run(
     *,
     overwrite: bool,
     figures: bool | None,
+    device: Literal["auto", "cpu", "gpu"] | None,
 ) -> None:
+    import dataclasses
+
     from vht.cohort.load import load_study
     from vht.cohort.store import check_output, new_result
     from vht.report.console import escaped
     from vht.report.runs import run_calibration, run_simulation
+    from vht.solve.device import check_device
 
     check_output(out, overwrite=overwrite)
     loaded = load_study(study, verb)
+    if device is not None:
+        loaded = dataclasses.replace(loaded, device=device)
+    # before tables are read for nothing
+    check_device(loaded.device)
     with new_result(out, overwrite=overwrite) as folder:
         compute = run_calibration if verb == "calibrate" else run_simulation
         run = compute(loaded, folder, console, figures=figures)

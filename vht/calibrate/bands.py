@@ -12,6 +12,7 @@ from vht.calibrate.problem import Problem
 from vht.calibrate.result import Calibration
 from vht.calibrate.solver import curves
 from vht.calibrate.uncertainty import student_quantile
+from vht.solve import Device
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,7 @@ def band(
     level: float = 0.95,
     twins: Sequence[int] | None = None,
     backend: str = "auto",
+    device: Device = "auto",
 ) -> Band:
     """The fitted curves at given times.
 
@@ -58,12 +60,14 @@ def band(
         level: of the intervals, in (0, 1).
         twins: indices of the twins wanted; all by default.
         backend: of the solver.
+        device: of the solver.
 
     Returns:
         Curves and intervals.
 
     Raises:
         ValueError: `level` is not between 0 and 1, or `times` has another number of rows than there are twins.
+        DeviceError: a GPU is asked for and there is none that can be used.
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"`level` must lie between 0 and 1, but got {level}.")
@@ -78,7 +82,7 @@ def band(
     good = np.flatnonzero(np.isfinite(calibration.estimate[wanted]).all(axis=1))
     if good.size:
         who = wanted[good]
-        curve, slopes, solved, _ = curves(problem, calibration.estimate[who], who, at[good], backend)
+        curve, slopes, solved, _ = curves(problem, calibration.estimate[who], who, at[good], backend, device)
         place = calibration.search_estimate[who]
         stretch = np.stack([t.derivative(place[:, k]) for k, t in enumerate(calibration.transforms)], axis=1)
         slopes = slopes * stretch[:, None, :]

@@ -17,6 +17,7 @@ from vht.calibrate.result import Calibration, Starts
 from vht.calibrate.solver import CHUNK, predictor
 from vht.calibrate.starts import design
 from vht.model import outputs, states
+from vht.solve import Device
 
 Progress = Callable[[int, int], None]
 
@@ -69,6 +70,7 @@ def calibrate(
     *,
     method: LevenbergMarquardt = LevenbergMarquardt(),
     backend: str = "auto",
+    device: Device = "auto",
     progress: Progress | None = None,
 ) -> Calibration:
     """Fit every twin of a problem to its own measurements.
@@ -77,12 +79,16 @@ def calibrate(
         problem: model, free parameters, observables, measurements.
         method: the estimator's settings.
         backend: how to solve: "lanes", "xla" or "auto".
+        device: where to solve: "cpu", "gpu" or "auto", as in `vht.simulate`. The search itself runs on the processor.
         progress: called as ``progress(done, total)`` in searches (twins times starts) after every round.
 
     Returns:
         Estimates, uncertainty and status of each twin.
+
+    Raises:
+        DeviceError: a GPU is asked for and there is none that can be used.
     """
-    return calibrate_with(predictor(problem, backend), problem, method=method, progress=progress)
+    return calibrate_with(predictor(problem, backend, device), problem, method=method, progress=progress)
 
 
 def calibrate_with(

@@ -25,6 +25,7 @@ from vht.calibrate.result import Calibration
 from vht.calibrate.solver import predictor
 from vht.calibrate.uncertainty import Inverse, student_quantile
 from vht.errors import ModelError, nearest
+from vht.solve import Device
 
 Progress = Callable[[int, int], None]
 
@@ -44,6 +45,7 @@ def likelihood_roots(
     *,
     parameters: Sequence[str] | None = None,
     backend: str = "auto",
+    device: Device = "auto",
     predict: Predict | None = None,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "twins chosen"]:
@@ -59,6 +61,7 @@ def likelihood_roots(
         values: one for each twin and parameter, natural scale.
         parameters: names of the free parameters that the columns hold; all by default.
         backend: of the solver.
+        device: of the solver.
         predict: predicts the measurements instead of the solver, as in a calibration from a closed form.
         progress: called as ``progress(done, total)`` in twins.
 
@@ -68,10 +71,13 @@ def likelihood_roots(
 
     Raises:
         ModelError: an unknown parameter.
+        DeviceError: a GPU is asked for and there is none that can be used.
     """
     chosen = _indices(calibration, parameters)
     roots = np.full((len(calibration), chosen.size), np.nan)
-    for some, profiles in _slices(problem, calibration, chosen, predict or predictor(problem, backend), progress):
+    for some, profiles in _slices(
+        problem, calibration, chosen, predict or predictor(problem, backend, device), progress
+    ):
         wanted = np.asarray(values, np.float64)[some]
         places = np.full(wanted.shape, np.nan)
         for column, k in enumerate(chosen):
@@ -93,6 +99,7 @@ def profile_intervals(
     level: float = 0.95,
     parameters: Sequence[str] | None = None,
     backend: str = "auto",
+    device: Device = "auto",
     predict: Predict | None = None,
     progress: Progress | None = None,
 ) -> tuple[Float[np.ndarray, "twins chosen"], Float[np.ndarray, "twins chosen"]]:
@@ -107,6 +114,7 @@ def profile_intervals(
         level: share of twins whose interval should hold the true value, in (0, 1).
         parameters: names of free parameters; all by default.
         backend: of the solver.
+        device: of the solver.
         predict: predicts the measurements instead of the solver, as in a calibration from a closed form.
         progress: called as ``progress(done, total)`` in twins.
 
@@ -117,13 +125,16 @@ def profile_intervals(
     Raises:
         ValueError: `level` is not between 0 and 1.
         ModelError: an unknown parameter.
+        DeviceError: a GPU is asked for and there is none that can be used.
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"`level` must lie between 0 and 1, but got {level}.")
     chosen = _indices(calibration, parameters)
     reach = student_quantile(level, calibration.degrees)
     ends = np.full((2, len(calibration), chosen.size), np.nan)
-    for some, profiles in _slices(problem, calibration, chosen, predict or predictor(problem, backend), progress):
+    for some, profiles in _slices(
+        problem, calibration, chosen, predict or predictor(problem, backend, device), progress
+    ):
         for row, side in enumerate((-1.0, 1.0)):
             place = _ends(profiles, side, reach[some][profiles.twin, profiles.which])
             for column, k in enumerate(chosen):

@@ -11,11 +11,14 @@ from jaxtyping import Bool, Float, Int
 from vht.calibrate.fit import Predict, Predicted
 from vht.calibrate.problem import INITIAL, Problem
 from vht.solve import simulate_with_jacobian
+from vht.solve.device import Device, place
 from vht.solve.regroup import longest_first
 
 CHUNK = 4096
 SIZES = (8, 64, 512, CHUNK)
 """A batch is solved in chunks filled up to one of these sizes: so few programs serve cohorts of every size, whoever is left."""
+GPU_SIZES = (*SIZES, 2**15, 2**18)
+"""On a GPU, which a few thousand twins leave idle."""
 
 
 def curves(
@@ -24,6 +27,7 @@ def curves(
     twin: Int[np.ndarray, " lanes"],
     times: Float[np.ndarray, "lanes saves"],
     backend: str,
+    device: Device = "auto",
 ) -> tuple[
     Float[np.ndarray, "observables lanes saves"],
     Float[np.ndarray, "observables lanes saves parameters"],
@@ -38,6 +42,7 @@ def curves(
         twin: which twin each lane is.
         times: nondecreasing in each row.
         backend: of the solver.
+        device: of the solver.
 
     Returns:
         Values, Jacobian, which lanes were solved, and the steps that they took.
@@ -45,19 +50,27 @@ def curves(
     shape = (len(problem.observables), twin.size, times.shape[1])
     values, slopes = np.empty(shape), np.empty((*shape, len(problem.names)))
     ok, steps = np.empty(twin.size, bool), np.empty(twin.size, np.int32)
-    for first in range(0, twin.size, CHUNK):
-        some = slice(first, first + CHUNK)
-        found = _chunk(problem, natural[some], twin[some], times[some], backend)
+    sizes = GPU_SIZES if place(device, backend).platform == "gpu" else SIZES
+    for first in range(0, twin.size, sizes[-1]):
+        some = slice(first, first + sizes[-1])
+        fill = next(size for size in sizes if size >= twin[some].size)
+        found = _chunk(problem, natural[some], twin[some], times[some], fill, backend, device)
         values[:, some], slopes[:, some], ok[some], steps[some] = found
     return values, slopes, ok, steps
 
 
 def _chunk(
-    problem: Problem, natural: np.ndarray, twin: np.ndarray, times: np.ndarray, backend: str
+    problem: Problem,
+    natural: np.ndarray,
+    twin: np.ndarray,
+    times: np.ndarray,
+    size: int,
+    backend: str,
+    device: Device,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     count = twin.size
     # idle lanes fill the chunk up: copies of the first whose only time is the start, so that they take no step
-    fill = np.zeros(next(size for size in SIZES if size >= count), np.int64)
+    fill = np.zeros(size, np.int64)
     fill[:count] = np.arange(count)
     natural, twin = natural[fill], twin[fill]
     times = np.where((np.arange(fill.size) < count)[:, None], times[fill], problem.start)
@@ -82,6 +95,7 @@ def _chunk(
         observe=list(dict.fromkeys(observed)),
         method=problem.solver,
         backend=backend,  # type: ignore[arg-type]
+        device=device,
     )
     values = np.stack([np.asarray(trajectory.values[name])[:count] for name in observed])
     slopes = np.stack([np.asarray(jacobian[name])[:count] for name in observed])
@@ -93,7 +107,7 @@ def _rows(values: Any, twin: Int[np.ndarray, " lanes"]) -> Any:
     return values[twin] if values.ndim else values
 
 
-def predictor(problem: Problem, backend: str) -> Predict:
+def predictor(problem: Problem, backend: str, device: Device = "auto") -> Predict:
     """The function that predicts the problem's measurements.
 
     Between two calls it keeps how many steps each twin took, so that twins that will take about as many run side by side.
@@ -101,6 +115,7 @@ def predictor(problem: Problem, backend: str) -> Predict:
     Args:
         problem: what to predict.
         backend: of the solver.
+        device: of the solver.
     """
     layout = problem.layout
     last = np.zeros(layout.twins, np.int32)
@@ -108,7 +123,7 @@ def predictor(problem: Problem, backend: str) -> Predict:
     def predict(natural: np.ndarray, twin: np.ndarray) -> Predicted:
         order = longest_first(last[twin])
         there = twin[order]
-        values, slopes, ok, steps = curves(problem, natural[order], there, layout.times[there], backend)
+        values, slopes, ok, steps = curves(problem, natural[order], there, layout.times[there], backend, device)
         last[there] = steps
         lane = np.empty_like(order)
         lane[order] = np.arange(order.size)

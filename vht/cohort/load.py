@@ -117,6 +117,7 @@ class _Reader:
             files=files,
             solver=solver,
             backend=form.solver.backend,
+            device=form.solver.device,
             estimator=LevenbergMarquardt(**form.calibrate.model_dump(exclude_none=True)),
             simulation=simulation,
         )
@@ -316,7 +317,7 @@ class _Reader:
 
     def _solver(self) -> dict[str, Any]:
         table = self.form.solver
-        settings = table.model_dump(exclude_none=True, exclude={"backend", "max_step"})
+        settings = table.model_dump(exclude_none=True, exclude={"backend", "device", "max_step"})
         if table.max_step is not None:
             longest = settings["max_step"] = self._number("solver.max_step", table.max_step, self.cls.time)
             if longest <= 0:

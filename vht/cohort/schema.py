@@ -178,6 +178,7 @@ class SolverSection(_Section):
     max_steps: Count | None = None
     max_step: AQuantity | None = None
     backend: Literal["auto", "lanes", "xla"] = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
 
 
 class CalibrateSection(_Section):

@@ -167,7 +167,8 @@ def write_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory,
     labels = [Status(int(code)).label for code in np.asarray(trajectory.status)]
     write_table(folder / "twins", table.append_column("status", pa.array(labels, pa.string())))
     write_dataset(folder / "trajectories.zarr", trajectory.to_xarray())
-    write_settings(folder, study, trajectory.settings.method, ran_on=trajectory.settings.backend, seconds=seconds)
+    ran = {"ran_on": trajectory.settings.backend, "ran_on_device": trajectory.settings.device}
+    write_settings(folder, study, trajectory.settings.method, **ran, seconds=seconds)
 
 
 def fit_table(calibration: Calibration) -> pa.Table:

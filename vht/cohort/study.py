@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vht.calibrate import Calibration, Free, LevenbergMarquardt, Observable, Problem
     from vht.covariates import Rule
     from vht.model import Organ, Twins
-    from vht.solve import Method, Trajectory, Tsit5
+    from vht.solve import Device, Method, Trajectory, Tsit5
 
 Progress = Callable[[int, int], object]
 
@@ -82,6 +82,7 @@ class Study:
         files: the tables.
         solver: settings of the solver that the file gives.
         backend: of the solver.
+        device: of the solver: "auto", "cpu" or "gpu".
         estimator: settings of the calibration.
         simulation: what to simulate, if the file says so.
     """
@@ -99,6 +100,7 @@ class Study:
     files: TableFiles
     solver: Mapping[str, Any]
     backend: str
+    device: Device
     estimator: LevenbergMarquardt
     simulation: Simulation | None
 
@@ -175,11 +177,12 @@ class Study:
         Raises:
             DataError: anything wrong with the tables.
             ModelError: free parameters, observables and tables that do not fit together.
+            DeviceError: a GPU is asked for and there is none that can be used.
         """
         from vht.calibrate import calibrate
 
         report = None if progress is None else lambda done, total: (progress(done, total), None)[1]
-        return calibrate(self.problem, method=self.estimator, backend=self.backend, progress=report)
+        return calibrate(self.problem, method=self.estimator, backend=self.backend, device=self.device, progress=report)
 
     @cached_property
     def tabled(self) -> Twins:
@@ -212,6 +215,7 @@ class Study:
         Raises:
             DataError: anything wrong with the tables.
             StudyError: the file has no section `simulate`.
+            DeviceError: a GPU is asked for and there is none that can be used.
         """
         from vht.solve import Tsit5, simulate
 
@@ -227,6 +231,7 @@ class Study:
             observe=self.simulation.observe,
             method=self.method(Tsit5()),
             backend=self.backend,  # type: ignore[arg-type]
+            device=self.device,
             progress=progress,
         )
 
@@ -264,7 +269,7 @@ class Study:
             "interpolation": plain(self.interpolation),
             "covariates": plain(self.rules),
             "tables": {k: v for k, v in plain(self.files).items() if k != "kind" and v is not None},
-            "solver": {**plain(method), "backend": self.backend},
+            "solver": {**plain(method), "backend": self.backend, "device": self.device},
             "calibrate": plain(self.estimator),
             "simulate": plain(self.simulation),
         }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import shutil
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vht.cohort.load import load_study
 from vht.cohort.store import check_output, new_result
@@ -13,6 +14,9 @@ from vht.cohort.study import Study
 from vht.errors import StudyError
 from vht.report.console import Console
 from vht.report.runs import run_calibration, run_simulation
+
+if TYPE_CHECKING:
+    from vht.solve import Device
 
 STUDIES = ("theophylline", "fsigt", "circulation")
 _HOME = pathlib.Path(__file__).parent / "studies"
@@ -42,19 +46,23 @@ def copy_studies(folder: pathlib.Path) -> tuple[str, ...]:
     return STUDIES
 
 
-def run_demo(out: pathlib.Path | None, console: Console, *, overwrite: bool = False) -> dict[str, Any]:
+def run_demo(
+    out: pathlib.Path | None, console: Console, *, overwrite: bool = False, device: Device = "auto"
+) -> dict[str, Any]:
     """Run everything.
 
     Args:
         out: folder for the results; by default ``vht-demo``, numbered if it is there already.
         console: whom to tell.
         overwrite: replace an earlier result in `out`.
+        device: where to solve.
 
     Returns:
         What was found, for programs.
 
     Raises:
         StudyError: the folder cannot be written.
+        DeviceError: a GPU is asked for and there is none that can be used.
     """
     began = time.perf_counter()
     out = out or _default_folder(overwrite)
@@ -62,7 +70,7 @@ def run_demo(out: pathlib.Path | None, console: Console, *, overwrite: bool = Fa
     document: dict[str, Any] = {"out": str(out)}
     with new_result(out, overwrite=overwrite) as folder:
         for name in STUDIES:
-            study = load_study(_HOME / name / "study.toml")
+            study = dataclasses.replace(load_study(_HOME / name / "study.toml"), device=device)
             if study.free:
                 document[name] = run_calibration(study, folder / name, console).document
             else:
@@ -87,7 +95,7 @@ def _speed(study: Study, console: Console) -> dict[str, Any]:
     rate = twins / seconds
     console.show(
         f"[bold]{rate:,.0f} twins/s[/]: {twins:,} twins, {span:g} {type(study.model).time} each, in {seconds:.2f} s"
-        f" once compiled (backend {trajectory.settings.backend})\n"
+        f" once compiled (backend {trajectory.settings.backend}, device {trajectory.settings.device})\n"
     )
     return {"twins_per_second": rate, "seconds_compiled": seconds}
 

@@ -60,7 +60,7 @@ def run_calibration(study: Study, folder: pathlib.Path, console: Console, *, fig
         with console.stage("Fitting") as move:
             calibration = study.calibrate(progress=move)
         with console.stage("Drawing curves"):
-            curves = band(problem, calibration, plots.curve_times(study), backend=study.backend)
+            curves = band(problem, calibration, plots.curve_times(study), backend=study.backend, device=study.device)
         files = []
         if figures or (figures is None and len(calibration) <= DRAWN):
             with console.stage("Drawing figures") as move:
@@ -178,6 +178,7 @@ def _simulation_document(study: Study, trajectory: Trajectory, seconds: float) -
         "method": type(trajectory.settings.method).__name__,
         "chosen": trajectory.settings.note,
         "backend": trajectory.settings.backend,
+        "device": trajectory.settings.device,
         "twins": len(trajectory.status),
         "ok": int(trajectory.ok.sum()),
         "failures": [{"twin": f.name, "status": f.status, "message": f.message} for f in trajectory.failures()],

@@ -1,5 +1,6 @@
 """Solve a model for a cohort: steps, schedules, sensitivities and a status per twin."""
 
+from vht.solve.device import Device
 from vht.solve.fixed_point import FixedPoint, FixedPointSettings, FixedPointStatus
 from vht.solve.methods import Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.periodic import periodic_state
@@ -11,6 +12,7 @@ from vht.solve.trajectory import Failure, Label, Settings, Trajectory
 
 __all__ = [
     "Auto",
+    "Device",
     "Diffrax",
     "Doses",
     "Failure",
