@@ -284,11 +284,12 @@ def test_what_cannot_be_run_is_said():
 
 @needs_nvcc
 def test_kernels_assemble_for_a_gpu():
-    found = cuda_kernels.assembled("sm_90")
+    # all but the cell, which alone takes as long as the others; g++ compiles that one above
+    found = cuda_kernels.assembled("sm_90", ("lorenz", "lorenz96", "circulation", "pollu"))
     for problem in ("Lorenz", "LorenzGradient", "Circulation", *(f"Lorenz96 {n}" for n in cuda_kernels.LORENZ96_SIZES)):
         for precision in cuda_kernels.PRECISIONS:
             assert {f"{problem} fixed {precision}", f"{problem} adaptive {precision}"} <= set(found)
-    assert len(found) == 4 * 3 + 4 * len(cuda_kernels.LORENZ96_SIZES) + 2 * 2
+    assert len(found) == 4 * 3 + 4 * len(cuda_kernels.LORENZ96_SIZES) + 2
     # what fits into registers stays there
     for name, usage in found.items():
         assert 0 < usage.registers <= 255
