@@ -1,4 +1,4 @@
-"""``python -m benchmarks [all | NAME ...] [--quick]``; `--help` lists the names."""
+"""``python -m benchmarks [all | NAME ...] [--quick]``; `--help` lists the names. ``gpu`` is `benchmarks.gpu`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if every target that could be measured was met, 1 otherwise.
     """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["gpu"]:
+        from benchmarks.gpu.__main__ import main as gpu
+
+        return gpu(arguments[1:])
     from benchmarks.cases import FULL, QUICK, Name
 
     names: tuple[Name, ...] = get_args(Name)
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Speed and accuracy beside other solvers."
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(names)} or all; by default all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"{', '.join(names)} or all; by default all. Or gpu, see gpu --help"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all works; no record")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the record; by default benchmarks/results")
     parser.add_argument(

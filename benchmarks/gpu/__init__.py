@@ -1,0 +1,15 @@
+"""Lanes on an NVIDIA GPU: whether they are right, and how fast beside other solvers there.
+
+Needs a driver, `jax[cuda13]`, diffrax, equinox, jaxtyping, llvmlite, NumPy and SciPy. Of this package only the solver is
+imported, so that pydantic, typer, rich and zarr need not be there; the part `calibration` also wants pint, with flexcache,
+flexparser and platformdirs. nvcc brings the kernels written by hand, the extra ``pip install -e ".[gpu]"`` CuBIE and gradsolve;
+what is missing is told. No network is asked.
+
+    python -m benchmarks gpu                        (or -m benchmarks.gpu) all parts, most important first, within --seconds
+    python -m benchmarks gpu lorenz circulation     these
+    python -m benchmarks gpu --dry-run              all at tiny sizes on the CPU: no record
+    python -m benchmarks gpu --list                 the parts, and which cases are in each
+
+One case after another is checked, timed and written to the record at once, so that a run that is cut keeps what it has. A case
+that fails is recorded with what it said. Exit codes: 0 done, 1 a target missed or a case failed, 2 no GPU.
+"""

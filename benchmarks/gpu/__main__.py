@@ -1,0 +1,143 @@
+"""``python -m benchmarks.gpu [PART ...] [--dry-run] [--seconds S]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check and measure, print the tables, and write a record.
+
+    Args:
+        arguments: of the command line.
+
+    Returns:
+        0 done, 1 a target missed or a case failed, 2 no GPU.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks gpu", description="Lanes on an NVIDIA GPU, beside others."
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="by default all; --list names them")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="tiny sizes on the CPU, to see that all works; no record"
+    )
+    parser.add_argument("--seconds", type=float, default=540.0, help="after which no further case begins")
+    parser.add_argument("--out", type=pathlib.Path, help="folder of the record; by default benchmarks/results")
+    parser.add_argument("--list", action="store_true", help="name the parts and their cases")
+    options = parser.parse_args(arguments)
+    if options.dry_run:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    from benchmarks.gpu import cases
+
+    if unknown := [name for name in options.parts if name not in cases.PARTS]:
+        parser.error(f"there is no part {', '.join(unknown)}; choose from {', '.join(cases.PARTS)}")
+    chosen = tuple(dict.fromkeys(options.parts)) or cases.PARTS
+    table = cases.DRY if options.dry_run else cases.FULL
+    if options.list:
+        for name in chosen:
+            print(f"{name}: {len(table[name])} cases")
+            for case in table[name]:
+                print(f"  {case}")
+        return 0
+
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from benchmarks.gpu import device
+
+    lack = None if options.dry_run else device.missing()
+    if lack is not None:
+        print(
+            f"This benchmark needs an NVIDIA GPU, but {lack}. `--dry-run` shows on the CPU that all works.",
+            file=sys.stderr,
+        )
+        return 2
+    return _run(chosen, table, None if options.dry_run else device.limits(), options)
+
+
+def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: argparse.Namespace) -> int:
+    from benchmarks.__main__ import RESULTS, _write
+    from benchmarks.gpu import calibration, cases, ensembles, gradient, summary
+    from benchmarks.gpu.bench import Bench
+    from benchmarks.gpu.device import describe
+    from benchmarks.machine import describe as machine
+
+    runners: dict[type, Any] = {
+        cases.Ensemble: ensembles.run,
+        cases.Gradient: gradient.run,
+        cases.Calibration: calibration.run,
+    }
+    folder = options.out or (None if options.dry_run else RESULTS)
+    began, path = time.monotonic(), None
+    about = {"machine": machine(), "device": describe(limits), "quick": options.dry_run, "parts": list(chosen)}
+
+    def write(bench: Bench) -> None:
+        nonlocal path
+        if folder is not None:
+            path = _write(about | {"benchmarks": {"gpu": _record(bench, time.monotonic() - began)}}, folder, path)
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    bench = Bench(limits, began + options.seconds, write, say)
+    if options.dry_run:
+        print("Dry run on the CPU: that all works, no more; its times say nothing.")
+    print(f"{about['device']['name']}; {about['machine']['processor']}; {about['machine']['packages']}")
+    try:
+        for name in chosen:
+            for case in table[name]:
+                runners[type(case)](case, bench)
+    finally:
+        bench.worker.close()
+        summary.targets(bench)
+        write(bench)
+        _show(bench)
+    if path is not None:
+        print(f"Record: {path}")
+    missed = not options.dry_run and any(target.met is False for target in bench.targets)
+    return 1 if bench.failed or missed else 0
+
+
+def _record(bench: Any, seconds: float) -> dict[str, Any]:
+    from benchmarks.gpu import summary
+    from benchmarks.outcome import Outcome
+
+    outcome = Outcome(
+        "lanes on an NVIDIA GPU", summary.tables(bench), bench.targets, [*summary.NOTES, *summary.published()]
+    )
+    outcome.skipped = bench.unavailable
+    return outcome.record() | {"failed": bench.failed, "not_run": bench.not_run, "seconds": seconds}
+
+
+def _show(bench: Any) -> None:
+    from benchmarks.gpu import summary
+    from benchmarks.outcome import shown
+
+    for label, told in (("not here", bench.unavailable), ("failed", bench.failed), ("not run", bench.not_run)):
+        for what, why in told.items():
+            print(f"{label}: {what}: {why}")
+    for note in (*summary.NOTES, *summary.published()):
+        print(f"  {note}")
+    for target in bench.targets:
+        word = {True: "met", False: "MISSED", None: "not measured"}[target.met]
+        found = "-" if target.measured is None else f"{target.measured:.3g} {target.unit}".strip()
+        limit = f"{'at least' if target.at_least else 'at most'} {target.wanted:g} {target.unit}".strip()
+        print(f"{word:>12}  {target.what}: {found} ({limit})")
+    for table in summary.tables(bench):
+        print(f"\n{table.title}")
+        texts = [[column.heading for column in table.columns]]
+        texts += [[shown(row.get(column.field), column.form) for column in table.columns] for row in table.rows]
+        widths = [max(len(line[i]) for line in texts) for i in range(len(table.columns))]
+        for line in texts:
+            cells = zip(line, widths, table.columns, strict=True)
+            print("  ".join(text.rjust(w) if column.form else text.ljust(w) for text, w, column in cells).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,331 @@
+"""An ensemble on all solvers: each one's time, with its errors against a reference and the lanes' against those of the CPU."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import vht_kernels
+from jaxtyping import Float, Int
+
+from benchmarks.gpu import lanes, operations, peer_diffrax, peer_packages
+from benchmarks.gpu.bench import Bench, Row
+from benchmarks.gpu.cases import CPU, CUBIE, CUDA, CUDA_TRANSFER, DIFFRAX, LANES, TRANSFER, Ensemble
+from benchmarks.gpu.problems import Columns, errors, of_all, problem, rolled
+from benchmarks.gpu.timing import Timed, timed
+from benchmarks.gpu.worker import Answer
+from benchmarks.peers.build import Unavailable
+
+TABLE = "ensembles"
+
+
+class Truth(NamedTuple):
+    """What the CPU lanes say of some trajectories.
+
+    Attributes:
+        which: of the ensemble.
+        exact: in float64 at a tight tolerance.
+        same: at the case's own settings and precision.
+    """
+
+    which: Int[np.ndarray, " some"]
+    exact: Float[np.ndarray, "some states"]
+    same: Answer
+
+
+def run(case: Ensemble, bench: Bench) -> None:
+    """Measure a case.
+
+    Args:
+        case: what.
+        bench: where rows go.
+    """
+    _Run(case, bench).run()
+
+
+class _Run:
+    def __init__(self, case: Ensemble, bench: Bench) -> None:
+        self.case, self.bench, self.problem = case, bench, problem(case.problem)
+        mode, count = case.settings.mode, case.trajectories
+        self.label = f"{case.problem}, {mode}, {case.precision}, {count:,} trajectories"
+        self.key = {"problem": case.problem, "mode": mode, "precision": case.precision, "trajectories": count}
+        self.columns = _drawn(case.problem, count)
+
+    def run(self) -> None:
+        case, bench = self.case, self.bench
+        found: list[Truth] = []
+
+        def on_cpu() -> Row:
+            found.append(self.truth())
+            return self.cpu(found[0])
+
+        size = case.trajectories
+        cpu_kind = (CPU, *self.kind)
+        bench.attempt(TABLE, f"{self.label}: {CPU}", on_cpu, cpu_kind, case.cpu_trajectories)
+        truth = found[0] if found else None
+        measures: dict[str, Callable[[Truth | None], Row]] = {
+            LANES: self.lanes,
+            TRANSFER: self.transfer,
+            CUDA: self.cuda,
+            DIFFRAX: self.diffrax,
+            CUBIE: self.cubie,
+        }
+        for name in case.solvers:
+            measure = functools.partial(measures[name], truth)
+            # the program by hand makes all its repeats, with and without transfer
+            calls = 2 * case.repeats if name == CUDA else 4
+            at = case.peer_trajectories or size if name == DIFFRAX else size
+            bench.attempt(TABLE, f"{self.label}: {name}", measure, (name, *self.kind), at, calls)
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What cases share whose time grows with their size alone."""
+        return self.case.problem, self.case.precision, self.case.settings.mode
+
+    # ------------------------------------------------------------------------------------------------- on the CPU
+
+    def truth(self) -> Truth:
+        """Two answers of the CPU lanes for trajectories that lie evenly over the ensemble."""
+        case, count = self.case, self.case.trajectories
+        which = np.unique(np.linspace(0, count - 1, min(case.check, count)).round().astype(int))
+        some = {name: column[which] for name, column in self.columns.items()}
+        tight = case.settings.but(rtol=case.truth, step=None, first_step=0.0)
+        exact = self.bench.worker.ask(case.problem, tight, "float64", some)
+        same = self.bench.worker.ask(case.problem, case.settings, case.precision, some)
+        return Truth(which, np.where(exact.status[:, None] == 0, exact.values, np.nan), same)
+
+    def cpu(self, truth: Truth) -> Row:
+        case = self.case
+        count = min(case.cpu_trajectories, case.trajectories)
+        which = np.linspace(0, case.trajectories - 1, count).round().astype(int)
+        some = {name: column[which] for name, column in self.columns.items()}
+        answer = self.bench.worker.ask(case.problem, case.settings, case.precision, some, (), 3)
+        assert answer.seconds is not None
+        off = errors(truth.same.values, truth.exact, self.problem.threshold)
+        return self.row(CPU, count, int(np.sum(answer.status == 0)), answer.seconds) | {
+            **_spread("error", off),
+            "steps": float(np.mean(answer.steps)),
+            "cores": answer.cores,
+        }
+
+    # ------------------------------------------------------------------------------------------------------ lanes
+
+    def lanes(self, truth: Truth | None) -> Row:
+        """On inputs that lie on the device, until the results do."""
+        case = self.case
+        compiled, given, seconds, programs = self.compiled
+
+        def make(k: int) -> Any:
+            return jax.block_until_ready(jax.device_put(given(rolled(self.columns, k))))
+
+        found = timed(make, lambda g: jax.block_until_ready(compiled(g)), case.repeats, case.most)
+        row = self.measured(LANES, found, truth)
+        steps = float(np.sum(np.asarray(found.result.steps, np.float64)))
+        each = sum((operations.of_a_step(program) for program in programs), Counter())
+        moved = _bytes(make(0)) + _bytes(found.result)
+        row |= {"compile_seconds": seconds, "memory_mib": memory_peak(), "operations_a_step": dict(each)}
+        return row | self.against_limits(each, steps, moved, found.median) | self.usage(programs)
+
+    def transfer(self, truth: Truth | None) -> Row:
+        """From NumPy to NumPy."""
+        compiled, given, _, _ = self.compiled
+
+        def call(columns: Any) -> Any:
+            return jax.tree.map(np.asarray, compiled(jax.device_put(columns)))
+
+        found = timed(lambda k: given(rolled(self.columns, k)), call, self.case.repeats, self.case.most)
+        return self.measured(TRANSFER, found, truth)
+
+    @functools.cached_property
+    def compiled(self) -> tuple[Any, Any, float, list[Any]]:
+        """The program, what makes its arguments, seconds to compile, and the kernels in it."""
+        import time
+
+        case = self.case
+        call, given = lanes.solver(self.problem, case.settings, case.precision, case.trajectories)
+        sample = given(self.columns)
+        begin = time.perf_counter()
+        compiled = call.lower(sample).compile()
+        seconds = time.perf_counter() - begin
+        return compiled, given, seconds, vht_kernels.programs(call, sample)
+
+    def measured(self, name: str, found: Timed[Any], truth: Truth | None) -> Row:
+        """A row of lanes: also how far they are from those on the CPU, at the same settings."""
+        result = found.result
+        status = np.asarray(result.status)
+        row = self.row(name, len(status), int(np.sum(status == 0)), found.median, found.seconds)
+        row |= {"first_seconds": found.first, "steps": float(np.mean(np.asarray(result.steps)))}
+        if truth is None:
+            return row
+        rows = _unrolled(truth.which, found.last, len(status))
+        values = np.asarray(result.values)[rows]
+        same, threshold = truth.same, self.problem.threshold
+        row |= _spread("error", errors(values, truth.exact, threshold))
+        row |= _spread("off_cpu", errors(values, same.values.astype(np.float64), threshold))
+        by_state = np.abs(values.astype(np.float64) - same.values) / (np.abs(same.values) + threshold)
+        return row | {
+            "off_cpu_by_state": dict(zip(self.problem.states, np.nanmax(by_state, axis=0).tolist(), strict=True)),
+            "off_cpu_beyond": int(np.sum(~(np.max(by_state, axis=1) <= 1e-10))),
+            "off_cpu_status": int(np.sum(status[rows] != same.status)),
+            "off_cpu_steps": int(np.sum(np.asarray(result.steps)[rows] != same.steps)),
+            "checked": len(rows),
+        }
+
+    def against_limits(self, each: Counter[str], steps: float, moved: int, seconds: float) -> Row:
+        """Operations and bytes a second, and as shares of what the GPU can do."""
+        row: Row = {"flops": each.total() * steps / seconds, "bytes_per_s": moved / seconds, "bytes_moved": moved}
+        limits = self.bench.limits
+        if limits is not None:
+            # each type has units of its own
+            share = steps / seconds * max(each["float32"] / limits.float32, each["float64"] / limits.float64)
+            row |= {"flops_share": share, "bytes_share": moved / seconds / limits.bandwidth}
+        return row
+
+    def usage(self, programs: list[Any]) -> Row:
+        """Registers and local memory of a thread, as the driver tells them, and how the kernel came to be."""
+        if not self.bench.on_gpu or len(programs) != 1:
+            return {}
+        from vht_kernels import driver, nvidia
+
+        kernel = programs[0].device_kernel
+        registers, local = driver.kernel_usage(kernel.handle)
+        told = {
+            "registers": registers,
+            "local_bytes": local,
+            "block": nvidia.BLOCK,
+            "architecture": kernel.architecture,
+        }
+        return told | {"kernel_seconds": kernel.seconds, "from_disk": kernel.from_disk}
+
+    # ------------------------------------------------------------------------------------------------------ peers
+
+    def cuda(self, truth: Truth | None) -> Row:
+        from benchmarks.peers import cuda_kernels
+
+        case, what = self.case, cuda_kernels.PROBLEMS[self.case.problem]
+        architecture = "native" if self.bench.on_gpu else cuda_kernels.CPU
+        count = case.trajectories
+        settings = case.settings
+        found = cuda_kernels.run(
+            case.problem,
+            case.precision,  # type: ignore[arg-type]
+            of_all(self.problem, self.columns, what.columns),
+            settings.mode,  # type: ignore[arg-type]
+            settings.rtol,
+            settings.rtol * self.problem.threshold,
+            case.repeats,
+            architecture,
+            True,
+            first_step=settings.first_step,
+            steps=1000 if settings.step is None else round(self.problem.end / settings.step),
+            end=self.problem.end,
+            timeout=max(self.bench.left, 30.0),
+        )
+        order = [what.outputs.index(name) for name in self.problem.states]
+        ok = int(np.sum(found.status == 0))
+        shared = {
+            "steps": float(np.mean(found.steps)),
+            "registers": found.registers,
+            "local_bytes": found.local_bytes,
+            "occupancy": found.occupancy,
+            "compile_seconds": found.compile_seconds,
+            "made_with": found.made_with,
+        }
+        if truth is not None:
+            off = errors(found.values[order].T[truth.which], truth.exact, self.problem.threshold)
+            shared |= _spread("error", off)
+        if found.transfer_seconds:
+            median = float(np.median(found.transfer_seconds))
+            row = self.row(CUDA_TRANSFER, count, ok, median, found.transfer_seconds) | shared
+            self.bench.rows.setdefault(TABLE, []).append(row)
+        return self.row(CUDA, count, ok, float(np.median(found.kernel_seconds)), found.kernel_seconds) | shared
+
+    def diffrax(self, truth: Truth | None) -> Row:
+        import time
+
+        case = self.case
+        settings = case.settings if case.peer_rtol is None else case.settings.but(rtol=case.peer_rtol)
+        count = min(case.peer_trajectories or case.trajectories, case.trajectories)
+        # evenly over the ensemble, the checked ones first where they are fewer
+        which = np.linspace(0, case.trajectories - 1, count).round().astype(int)
+        own = {name: column[which].astype(case.precision) for name, column in self.columns.items()}
+        begin = time.perf_counter()
+        compiled = peer_diffrax.solver(self.problem, settings, case.precision, case.peer_max_steps).lower(own).compile()  # type: ignore[attr-defined]
+        seconds = time.perf_counter() - begin
+
+        def make(k: int) -> Any:
+            return jax.block_until_ready(jax.device_put(rolled(own, k)))
+
+        found = timed(make, lambda c: jax.block_until_ready(compiled(c)), case.repeats, case.most)
+        good = np.asarray(found.result.ok)
+        row = self.row(DIFFRAX, count, int(np.sum(good)), found.median, found.seconds)
+        row |= {
+            "steps": float(np.mean(np.asarray(found.result.steps))),
+            "compile_seconds": seconds,
+            "rtol": settings.rtol,
+        }
+        if truth is not None:
+            # those of the checked ones that it solved
+            _, mine, theirs = np.intersect1d(which, truth.which, return_indices=True)
+            rows = _unrolled(mine, found.last, count)
+            off = errors(np.asarray(found.result.values)[rows], truth.exact[theirs], self.problem.threshold)
+            row |= _spread("error", off) | {"checked": len(rows)}
+        return row
+
+    def cubie(self, truth: Truth | None) -> Row:
+        if not self.bench.on_gpu:
+            raise Unavailable("needs a GPU")
+        case = self.case
+        call = peer_packages.cubie(self.problem, case.settings, case.precision)
+        found = timed(lambda k: rolled(self.columns, k), call, case.repeats, case.most)
+        row = self.row(CUBIE, case.trajectories, int(np.sum(found.result.ok)), found.median, found.seconds)
+        row |= {"first_seconds": found.first, "version": peer_packages.version("cubie")}
+        if truth is not None:
+            rows = _unrolled(truth.which, found.last, case.trajectories)
+            row |= _spread("error", errors(found.result.values[rows], truth.exact, self.problem.threshold))
+        return row
+
+    def row(self, name: str, count: int, ok: int, seconds: float, all_seconds: tuple[float, ...] = ()) -> Row:
+        """What all rows have; rates count trajectories that ended well."""
+        return self.key | {
+            "solver": name,
+            "solved": count,
+            "ok": ok,
+            "milliseconds": 1e3 * seconds,
+            "seconds": seconds,
+            "all_seconds": list(all_seconds),
+            "repeats": len(all_seconds),
+            "rate": ok / seconds,
+            "rtol": self.case.settings.rtol,
+        }
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(name: str, count: int) -> Columns:
+    return problem(name).draw(count)
+
+
+def _unrolled(which: Int[np.ndarray, " some"], by: int, count: int) -> Int[np.ndarray, " some"]:
+    """Where trajectories lie among those that were rolled."""
+    return (which + by) % count
+
+
+def _spread(name: str, values: Float[np.ndarray, " some"]) -> Row:
+    """Median and largest; a trajectory without a number counts as infinitely wrong."""
+    found = np.where(np.isnan(values), np.inf, values)
+    return {f"{name}_median": float(np.median(found)), f"{name}_max": float(np.max(found, initial=0.0))}
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def memory_peak() -> float | None:
+    """Most memory of the device that was in use at any time so far, MiB; None where JAX does not tell."""
+    told = jax.local_devices()[0].memory_stats() or {}
+    peak = told.get("peak_bytes_in_use")
+    return None if peak is None else peak / 2**20

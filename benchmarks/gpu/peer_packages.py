@@ -1,0 +1,130 @@
+"""CuBIE and gradsolve, where they are installed: neither is a dependency (``pip install -e ".[gpu]"``)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from benchmarks.gpu.problems import Columns, Problem, Settings
+from benchmarks.peers.build import Unavailable
+
+
+class Solved(NamedTuple):
+    """What CuBIE gives.
+
+    Attributes:
+        values: at the end.
+        ok: trajectories that reached it.
+    """
+
+    values: Float[np.ndarray, "trajectories states"]
+    ok: Bool[np.ndarray, " trajectories"]
+
+
+def version(package: str) -> str:
+    """Of an installed package.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise Unavailable(f'not installed: pip install "{package}" brings it') from None
+
+
+def cubie(problem: Problem, settings: Settings, precision: str) -> Callable[[Columns], Solved]:
+    """CuBIE's solve of columns, from host to host: its results come back as NumPy arrays.
+
+    Its own controller is used, and its estimate of a first step where none is given.
+
+    Raises:
+        Unavailable: it is not installed, or has no equations of this problem.
+    """
+    version("cubie")
+    if problem.equations is None:
+        raise Unavailable("not written in CuBIE's equations here")
+    from cubie import Solver, create_ODE_system  # type: ignore[import-not-found]
+
+    initial = {name: float(getattr(problem.model.State(), name)) for name in problem.states}
+    swept = tuple(problem.draw(2))
+    system = create_ODE_system(
+        list(problem.equations),
+        states=initial,
+        parameters={name: float(getattr(problem.model, name)) for name in swept},
+        precision=np.dtype(precision).type,
+    )
+    if settings.step is not None:
+        stepping: dict[str, Any] = {"step_controller": "fixed", "dt": settings.step}
+    else:
+        stepping = {"rtol": settings.rtol, "atol": settings.rtol * problem.threshold, "dt_min": 1e-9}
+        stepping |= {"dt": settings.first_step} if settings.first_step else {}
+    solver = Solver(system, algorithm="tsit5", output_types=["state"], **stepping)
+
+    def call(columns: Columns) -> Solved:
+        count = len(next(iter(columns.values())))
+        given = {name: column.astype(precision) for name, column in columns.items()}
+        states = {name: np.full(count, value, precision) for name, value in initial.items()}
+        found = solver.solve(states, given, duration=problem.end, grid_type="verbatim")
+        names = [found.time_domain_legend[i] for i in range(len(initial))]
+        values = np.asarray(found.as_numpy["time_domain_array"])[-1]
+        ordered = np.stack([values[names.index(name)] for name in problem.states], axis=1)
+        return Solved(ordered, np.asarray(found.status_codes) == 0)
+
+    return call
+
+
+def gradsolve(problem: Problem, settings: Settings, device: str) -> Callable[[Columns, Any], tuple[Any, Any, str]]:
+    """gradsolve's gradient of the sum of all states at the end by each trajectory's columns and initial values.
+
+    Returns:
+        ``(columns, initial) -> gradient, arguments, route``: records the steps that these trajectories take; the gradient,
+        under `jit`, then is a function of the arguments that replays those steps.
+
+    Raises:
+        Unavailable: it is not installed, or has no rates on a vector of this problem.
+    """
+    version("gradsolve")
+    if problem.vector is None:
+        raise Unavailable("no rates on a vector here")
+    import gradsolve as package  # type: ignore[import-not-found]
+    import jax
+    import jax.numpy as jnp
+
+    names, vector = tuple(problem.draw(2)), problem.vector
+
+    class Theirs:
+        """What gradsolve asks of a problem."""
+
+        name, dim, t0, t1, is_stiff = f"vht_{problem.name}", len(problem.states), 0.0, problem.end, problem.stiff
+
+        def f_jax(self, t: Any, y: Any, p: Any) -> Any:
+            del t
+            return vector(y, {name: p[i] for i, name in enumerate(names)})
+
+    theirs = Theirs()
+
+    def record(columns: Columns, initial: Any) -> tuple[Any, Any, str]:
+        parameters = np.stack([np.asarray(columns[name]) for name in names], axis=1)
+        end = package.grad_closure(
+            *(theirs, np.asarray(initial), parameters),
+            wrt=("y0", "params"),
+            rtol=settings.rtol,
+            atol=settings.rtol * problem.threshold,
+            device=device,
+        )
+
+        def total(y: Any, p: Any) -> Any:
+            return jnp.sum(end(y, p))
+
+        def gradient(y: Any, p: Any) -> tuple[Any, Any]:
+            by_initial, by_parameters = jax.grad(total, argnums=(0, 1))(y, p)
+            return {name: by_parameters[:, i] for i, name in enumerate(names)}, by_initial
+
+        return jax.jit(gradient), (np.asarray(initial), parameters), str(end.route)
+
+    return record

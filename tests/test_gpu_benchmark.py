@@ -1,0 +1,237 @@
+"""The GPU benchmark: its path from cases to record, on the CPU; its limits, counts and errors against known numbers."""
+
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import vht_kernels
+from scipy.integrate import solve_ivp
+from vht_kernels import driver
+
+from benchmarks.__main__ import main
+from benchmarks.gpu import cases, device, lanes, operations, peer_diffrax, summary
+from benchmarks.gpu.bench import Bench, OutOfTime
+from benchmarks.gpu.problems import Settings, errors, problem, rolled
+from benchmarks.gpu.timing import timed
+from benchmarks.peers import cuda_kernels
+from benchmarks.peers.build import Unavailable
+from vht.model import check_units
+
+LORENZ_FREE = ("rho", "initial.x", "initial.y", "initial.z")
+
+
+def _scipy(rates, start, end):
+    return solve_ivp(rates, (0.0, end), start, method="DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
+
+
+def _lorenz(rho):
+    return lambda t, y: [10.0 * (y[1] - y[0]), y[0] * (rho - y[2]) - y[1], y[0] * y[1] - 8.0 / 3.0 * y[2]]
+
+
+def _lorenz96(forcing):
+    return lambda t, y: (np.roll(y, -1) - np.roll(y, 2)) * np.roll(y, 1) - y + forcing
+
+
+def test_units():
+    for name in ("lorenz", "lorenz96_8"):
+        check_units(problem(name).model)
+
+
+def test_lanes_and_diffrax_solve_what_scipy_solves():
+    columns = problem("lorenz").draw(4)
+    truth = np.stack([_scipy(_lorenz(rho), [1.0, 0.0, 0.0], 1.0) for rho in columns["rho"]])
+    for settings in (Settings(1e-10, first_step=1e-3), Settings(step=1e-3)):
+        own = lanes.solve(problem("lorenz"), settings, "float64", columns)
+        theirs = peer_diffrax.solver(problem("lorenz"), settings, "float64")(columns)
+        assert not own.status.any() and np.asarray(theirs.ok).all()
+        assert (np.asarray(own.steps) == 1000).all() == (settings.mode == "fixed")
+        assert errors(own.values, truth, 1.0).max() < 1e-9
+        assert errors(np.asarray(theirs.values), truth, 1.0).max() < 1e-9
+    wide = problem("lorenz96_8")
+    columns = wide.draw(3)
+    starts = [np.full(8, forcing) + 0.01 * (np.arange(8) == 0) for forcing in columns["F"]]
+    truth = np.stack([_scipy(_lorenz96(f), y, wide.end) for f, y in zip(columns["F"], starts, strict=True)])
+    own = lanes.solve(wide, Settings(1e-11), "float64", columns)
+    assert errors(own.values, truth, 1.0).max() < 1e-7
+
+
+def test_gradients_agree_with_differences():
+    columns = problem("lorenz").draw(3)
+    start = np.tile([1.0, 0.0, 0.0], (3, 1))
+    step, truth = 1e-5, np.empty((3, 4))
+    for i, rho in enumerate(columns["rho"]):
+        for k in range(4):
+            ends = []
+            for sign in (1.0, -1.0):
+                moved = start[i] + sign * step * (np.arange(1, 4) == k)
+                ends.append(_scipy(_lorenz(rho + sign * step * (k == 0)), moved, 1.0).sum())
+            truth[i, k] = (ends[0] - ends[1]) / (2.0 * step)
+    own = lanes.solve(problem("lorenz"), Settings(1e-10), "float64", columns, LORENZ_FREE)
+    (by_columns, by_initial), _ = peer_diffrax.gradient(problem("lorenz"), "float64", 500)(columns, start, 1e-10)
+    theirs = np.concatenate([np.asarray(by_columns["rho"])[:, None], np.asarray(by_initial)], axis=1)
+    for found in (own.gradient, theirs):
+        np.testing.assert_allclose(found, truth, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "float32", "float64", "bandwidth"),
+    [
+        # NVIDIA's data sheets: V100 SXM2 (15.7, 7.8 TFLOP/s, 900 GB/s), A100 SXM 40 GB (19.5, 9.7, 1,555), H100 SXM (67, 34,
+        # 3,350); clocks and buses from the same
+        (("V100", (7, 0), 80, 1.53e9, 877e6, 4096, 0), 15.7e12, 7.8e12, 900e9),
+        (("A100", (8, 0), 108, 1.41e9, 1215e6, 5120, 2), 19.5e12, 9.7e12, 1555e9),
+        (("H100", (9, 0), 132, 1.98e9, 2619e6, 5120, 2), 67e12, 34e12, 3350e9),
+    ],
+)
+def test_limits_are_those_of_the_data_sheets(monkeypatch, numbers, float32, float64, bandwidth):
+    name, capability, multiprocessors, clock, memory_clock, bus, ratio = numbers
+    told = {75: capability[0], 76: capability[1], 16: multiprocessors, 13: clock / 1e3, 36: memory_clock / 1e3}
+    told |= {37: bus, 38: 50 << 20, 87: ratio}
+
+    def attribute(out, which, handle):
+        out._obj.value = int(told[which])
+        return 0
+
+    library = types.SimpleNamespace(cuDeviceGet=lambda handle, ordinal: 0, cuDeviceGetAttribute=attribute)
+    here = driver.Device(0, name, capability, multiprocessors, 40 << 30)
+    monkeypatch.setattr(driver, "library", lambda: library)
+    monkeypatch.setattr(driver, "devices", lambda: (here,))
+    found = device.limits()
+    assert found.float32 == pytest.approx(float32, rel=0.02)
+    assert found.float64 == pytest.approx(float64, rel=0.02)
+    assert found.bandwidth == pytest.approx(bandwidth, rel=0.02)
+    assert found.architecture == f"sm_{capability[0]}{capability[1]}" and device.describe(found)["name"] == name
+
+
+def test_operations_are_counted_as_by_hand():
+    def step(x, y):
+        z = jax.lax.cond(x > 0.0, lambda: x * y + 1.0, lambda: jnp.exp(x) * x / y + y)  # 2 or 4
+        return jnp.where(z > y, z - y, jnp.sqrt(y)) ** 3, y.astype(jnp.float32) * np.float32(2.0)  # 2 + 2, and 1
+
+    found = operations.count(jax.make_jaxpr(step)(1.0, 2.0).jaxpr)
+    assert found == {"float64": 6, "float32": 1}
+    # a fixed step of Tsit5 on three states, by its tableau; the rest is the clock's, the save's and what looks for infinities
+    call, given = lanes.solver(problem("lorenz"), Settings(step=1e-3), "float32", 2)
+    (program,) = vht_kernels.programs(call, given(problem("lorenz").draw(2)))
+    stages = (2 * 3 + 1) * (
+        1 + 2 + 3 + 4 + 5 + 6
+    )  # a product and a sum a weight and state, and the weight times the step
+    rates = 6 * 8  # six evaluations of eight operations
+    assert stages + rates <= operations.of_a_step(program)["float32"] <= 1.05 * (stages + rates)
+
+
+def test_calls_are_timed_with_fresh_arguments():
+    made = []
+
+    def make(k):
+        made.append(k)
+        return k
+
+    found = timed(make, lambda k: k, repeats=5, most=60.0)
+    assert made == [0, 1, 2, 3, 4, 5] and found.result == found.last == 5 and len(found.seconds) == 5
+    assert len(timed(make, lambda k: k, repeats=5, most=0.0).seconds) == 3
+    assert rolled({"a": np.arange(3.0)}, 1)["a"].tolist() == [2.0, 0.0, 1.0]
+
+
+def test_what_fails_is_kept_and_stops_nothing():
+    written = []
+    bench = Bench(None, float("inf"), lambda bench: written.append(len(bench.failed)), lambda text: None)
+
+    def fail(error):
+        raise error
+
+    assert bench.attempt("t", "a", lambda: fail(MemoryError("no room"))) is None
+    assert bench.attempt("t", "b", lambda: fail(Unavailable("not here"))) is None
+    assert bench.attempt("t", "c", lambda: fail(OutOfTime("spent"))) is None
+    assert bench.attempt("t", "d", lambda: {"seconds": 1.0}, "kind", 10) == {"seconds": 1.0}
+    assert bench.failed == {"a": "MemoryError: no room"} and bench.unavailable == {"b": "not here"}
+    assert bench.not_run == {"c": "spent"} and bench.rows == {"t": [{"seconds": 1.0}]} and written == [1, 1, 1, 1]
+    late = Bench(None, bench.deadline, lambda bench: None, lambda text: None, told={"kind": (10, 1.0)})
+    late.deadline = 0.0
+    assert late.attempt("t", "e", dict) is None and "spent" in late.not_run["e"]
+
+
+def test_a_larger_case_that_would_outlast_the_time_is_not_begun():
+    import time
+
+    bench = Bench(None, time.monotonic() + 30.0, lambda bench: None, lambda text: None, told={"kind": (10, 1.0)})
+    assert bench.attempt("t", "more", dict, "kind", 100) is None
+    assert bench.not_run["more"].startswith("would take 40 s")
+    assert bench.attempt("t", "as many", lambda: {"seconds": 1.0}, "kind", 10) is not None
+
+
+def test_ratios_and_targets_follow_from_the_rows():
+    bench = Bench(None, 0.0, lambda bench: None, lambda text: None)
+
+    def row(solver, rate, **more):
+        key = {"problem": "circulation", "mode": "adaptive", "precision": "float64", "trajectories": 131072}
+        return key | {"solver": solver, "rate": rate, "milliseconds": 131072e3 / rate, "seconds": 131072 / rate} | more
+
+    bench.rows["ensembles"] = [
+        row(cases.CPU, 2e4, error_median=1e-5),
+        row(cases.LANES, 1e6, off_cpu_max=2e-10, error_median=1e-5),
+        row(cases.CUDA, 1.4e6),
+        row(cases.DIFFRAX, 4e4),
+    ]
+    (ratio,) = summary.ratios(bench)
+    assert ratio["cpu"] == pytest.approx(50.0) and ratio["diffrax"] == pytest.approx(25.0)
+    assert ratio["cuda"] == pytest.approx(1.0 / 1.4) and ratio["transfer"] is None
+    summary.targets(bench)
+    met = {target.what: target.met for target in bench.targets}
+    assert [met[name] for name in sorted(met)] == [True, True, True, False], met
+
+
+def test_without_a_gpu_it_says_what_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr(driver, "missing", lambda: "the NVIDIA driver is not installed")
+    assert main(["gpu"]) == 2
+    assert "needs an NVIDIA GPU, but the NVIDIA driver is not installed" in capsys.readouterr().err
+
+
+def test_unknown_parts_are_refused(capsys):
+    with pytest.raises(SystemExit) as refused:
+        main(["gpu", "lorentz"])
+    assert refused.value.code == 2 and "there is no part lorentz" in capsys.readouterr().err
+
+
+def test_all_sizes_that_the_issue_names_are_among_the_cases():
+    everything = [case for part in cases.FULL.values() for case in part]
+    ensembles = [case for case in everything if isinstance(case, cases.Ensemble)]
+    sizes = {(c.precision, c.settings.mode, c.trajectories) for c in ensembles if c.problem == "lorenz"}
+    for precision in cases.PRECISIONS:
+        for mode in ("fixed", "adaptive"):
+            assert {(precision, mode, 2**k) for k in (10, 23, 24)} <= sizes
+        names = {c.problem for c in ensembles if c.precision == precision}
+        assert names >= {"lorenz", "circulation", "pollu", "ten_tusscher"} | {f"lorenz96_{2**k}" for k in range(2, 8)}
+    for case in ensembles:
+        assert case.repeats >= 10 and problem(case.problem).name in cuda_kernels.PROBLEMS
+        assert set(problem(case.problem).states) <= set(cuda_kernels.PROBLEMS[case.problem].outputs)
+        assert set(problem(case.problem).draw(2)) <= set(cuda_kernels.PROBLEMS[case.problem].columns)
+    assert any(isinstance(case, cases.Calibration) and case.twins == 1_000_000 for case in everything)
+
+
+def test_a_dry_run_checks_measures_and_records(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(cases.DRY, "lorenz", tuple(c for c in cases.DRY["lorenz"] if c.precision == "float64"))
+    assert main(["gpu", "lorenz", "--dry-run", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    (path,) = tmp_path.iterdir()
+    record = json.loads(path.read_text())
+    found = record["benchmarks"]["gpu"]
+    assert not found["failed"] and not found["not_run"] and record["quick"]
+    rows = found["tables"]["ensembles"]
+    for mode in ("fixed", "adaptive"):
+        mine = {row["solver"]: row for row in rows if row["mode"] == mode}
+        wanted = {cases.CPU, cases.LANES, cases.TRANSFER, cases.DIFFRAX}
+        wanted |= {cases.CUDA, cases.CUDA_TRANSFER} if cuda_kernels.available(cuda_kernels.CPU) else set()
+        assert set(mine) == wanted
+        for row in mine.values():
+            assert row["ok"] == row["solved"] and row["seconds"] > 0.0
+            assert row["error_max"] < 1e-7, row
+        # same program, another process
+        assert mine[cases.LANES]["off_cpu_max"] <= 1e-12 and mine[cases.CPU]["cores"] <= 2
+        assert mine[cases.LANES]["operations_a_step"]["float64"] > 200
+    assert found["targets"][0]["met"] and found["targets"][0]["wanted"] == 1e-10
+    assert said.rstrip().splitlines()[-1].startswith("Record: ")
+    assert "lanes beside others" in said.split("lanes beside the GPU's limits")[-1]
