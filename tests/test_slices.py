@@ -76,6 +76,35 @@ def test_slices_overlap_as_far_as_devices_hold_them(devices, most, size, total):
     assert told == [(min(total, (i + 1) * min(size, total)), total) for i in range(count)]
 
 
+@pytest.mark.parametrize("devices", [(), (CPU, CPU)])
+def test_a_slice_in_another_order_goes_back_to_its_rows(devices):
+    numbers, heard = np.arange(23.0), []
+
+    def order(rows):
+        # as far as slices have told
+        return rows[::-1] if heard else rows
+
+    def compute(twins, given):
+        return {"square": given**2, "twice": jnp.stack([given, given], axis=-1)}
+
+    found = slices.in_slices(
+        compute,
+        lambda rows: numbers[rows],
+        23,
+        3,
+        devices=devices,
+        order=order,
+        learn=lambda rows, results: heard.append((rows, results["square"])),
+    )
+    np.testing.assert_array_equal(found["square"], numbers**2)
+    np.testing.assert_array_equal(found["twice"], np.stack([numbers, numbers], axis=-1))
+    for rows, squares in heard:
+        np.testing.assert_array_equal(squares, numbers[rows] ** 2)
+    # those that were started before anything was known are in the caller's order
+    known = [bool(rows[0] < rows[1]) for rows, _ in heard[:7]]
+    assert known == [i < max(1, 2 * len(devices)) for i in range(7)]
+
+
 def test_nothing_goes_on_after_an_interrupt():
     started = []
 

@@ -102,6 +102,12 @@ def _given() -> Any:
     return jax.config.jax_default_device  # type: ignore[attr-defined]
 
 
+def _platforms() -> tuple[str, ...]:
+    """What the user lets JAX use; all if nothing."""
+    named = jax.config.jax_platforms  # type: ignore[attr-defined]
+    return tuple(named.split(",")) if named else ()
+
+
 def _nvidia() -> tuple[Any, ...]:
     try:
         return tuple(jax.local_devices(backend="cuda"))
@@ -136,7 +142,7 @@ def missing() -> str | None:
             '`device="auto", backend="xla"` solves through diffrax, and `device="cpu"` on the processor.'
         )
     lacks = []
-    platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
+    platforms = _platforms()
     if not (_nvidia() or _plugin()):
         lacks.append(
             'jax is installed without its CUDA plugin: `pip install "jax[cuda13]"` (with a driver before 580, "jax[cuda12]")'
@@ -144,9 +150,10 @@ def missing() -> str | None:
     lack = driver.missing()
     if lack is not None:
         lacks.append(lack)
-    if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
+    if platforms and not {"cuda", "gpu"} & set(platforms):
+        told = ",".join(platforms)
         lacks.append(
-            f"JAX is told to leave GPUs out (`JAX_PLATFORMS={platforms}`): unset it, or write `JAX_PLATFORMS=cuda,cpu`"
+            f"JAX is told to leave GPUs out (`JAX_PLATFORMS={told}`): unset it, or write `JAX_PLATFORMS=cuda,cpu`"
         )
     if not lacks:
         if _nvidia():

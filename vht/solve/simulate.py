@@ -21,6 +21,7 @@ from vht.solve.given import Given, Plan, Results, Used
 from vht.solve.methods import Auto, Diffrax, Method, Tsit5
 from vht.solve.padding import padded, shortened
 from vht.solve.plan import solve, solve_cohort
+from vht.solve.regroup import Regrouping, lockstep
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule
 from vht.solve.sensitivity import Direction
@@ -297,6 +298,8 @@ class _Cohort:
             size = self._size_on_processor()
             if size >= total and self.progress is None:
                 return cut(self.compute(plan, padded(given) if fill else given))
+        grouped = Regrouping(given, lockstep(where.platform, plan.dtype)) if plan.backend == "lanes" else None
+        orders = {} if grouped is None else {"order": grouped.order, "learn": grouped.learn}
         return in_slices(
             part,
             rows,
@@ -305,6 +308,7 @@ class _Cohort:
             devices=where.devices if overlapping else (),
             collect=lambda results: cut(jax.tree.map(np.asarray, results)),
             progress=self.progress,
+            **orders,
         )
 
     def _size_on_processor(self) -> int:

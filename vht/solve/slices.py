@@ -35,6 +35,8 @@ def in_slices(
     *,
     devices: Sequence[Any] = (),
     collect: Callable[[Any], Any] = lambda results: jax.tree.map(np.asarray, results),
+    order: Callable[[np.ndarray], np.ndarray] = lambda rows: rows,
+    learn: Callable[[np.ndarray, Any], object] = lambda rows, results: None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Any:
     """Compute slice after slice; all have one shape, so that one program serves them.
@@ -48,6 +50,8 @@ def in_slices(
         devices: where slices go in turn, overlapping; the numbers are put there. None of them: one slice after another,
             wherever `compute` puts it.
         collect: results on the host, of a slice that was started; waits for it.
+        order: the twins of a slice in the order in which to compute them; the very array if that is the caller's order.
+        learn: hears of a slice's twins, in that order, and their results, before later slices are put in order.
         progress: called with the twins done and their total after each slice, in order.
 
     Returns:
@@ -65,10 +69,12 @@ def in_slices(
             while begin < total and len(started) < most:
                 device = devices[begin // size % len(devices)] if devices else None
                 # the last slice is filled up with copies of the last twin
-                numbers = rows(np.minimum(np.arange(begin, begin + size), total - 1))
-                started.append(_start(compute, size, numbers, device))
+                these = np.minimum(np.arange(begin, begin + size), total - 1)
+                ordered = order(these)
+                started.append((ordered, ordered is these, _start(compute, size, rows(ordered), device)))
                 begin += size
-            found = collect(started.popleft())
+            ordered, plain, pending = started.popleft()
+            found = collect(pending)
         except jax.errors.JaxRuntimeError as error:
             if not devices or size == 1 or not _out_of_memory(error):
                 raise
@@ -88,7 +94,11 @@ def in_slices(
             results = jax.tree.map(lambda leaf: np.empty((total, *leaf.shape[1:]), leaf.dtype), found)
         keep = min(size, total - done)
         for table, part in zip(jax.tree.leaves(results), jax.tree.leaves(found), strict=True):
-            table[done : done + keep] = part[:keep]
+            if plain:
+                table[done : done + keep] = part[:keep]
+            else:
+                table[ordered] = part
+        learn(ordered, found)
         done += keep
         if progress is not None:
             progress(done, total)
