@@ -1,4 +1,4 @@
-"""XLA's own compiler for NVIDIA GPUs takes programs with kernels, on a machine without a GPU, where JAX's plugin is installed."""
+"""XLA's own compiler for NVIDIA GPUs takes programs with kernels, without a GPU, where JAX's plugin is installed."""
 
 import importlib.util
 import json
@@ -9,7 +9,8 @@ import textwrap
 
 import pytest
 
-PLUGIN = next((n for n in ("xla_cuda13", "xla_cuda12") if importlib.util.find_spec(f"jax_plugins.{n}")), None)
+PLUGINS = importlib.util.find_spec("jax_plugins") and ("jax_plugins.xla_cuda13", "jax_plugins.xla_cuda12")
+PLUGIN = next((name for name in PLUGINS or () if importlib.util.find_spec(name)), None)
 pytestmark = pytest.mark.skipif(
     PLUGIN is None, reason='JAX\'s plugin for GPUs is not installed (`pip install "jax[cuda13]"`)'
 )
