@@ -1,7 +1,12 @@
 """The GPU benchmark: its path from cases to record, on the CPU; its limits, counts and errors against known numbers."""
 
 import json
+import pathlib
+import subprocess
+import sys
+import time
 import types
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +17,13 @@ from scipy.integrate import solve_ivp
 from vht_kernels import driver
 
 from benchmarks.__main__ import main
-from benchmarks.gpu import cases, device, lanes, operations, peer_diffrax, summary
+from benchmarks.gpu import cases, device, ensembles, lanes, operations, peer_diffrax, peer_packages, summary
 from benchmarks.gpu.bench import Bench, OutOfTime
 from benchmarks.gpu.problems import Settings, errors, problem, rolled
 from benchmarks.gpu.timing import timed
 from benchmarks.peers import cuda_kernels
 from benchmarks.peers.build import Unavailable
-from vht.model import check_units
+from vht.model import check_units, with_parameters
 
 LORENZ_FREE = ("rho", "initial.x", "initial.y", "initial.z")
 
@@ -155,8 +160,6 @@ def test_what_fails_is_kept_and_stops_nothing():
 
 
 def test_a_larger_case_that_would_outlast_the_time_is_not_begun():
-    import time
-
     bench = Bench(None, time.monotonic() + 30.0, lambda bench: None, lambda text: None, told={"kind": (10, 1.0)})
     assert bench.attempt("t", "more", dict, "kind", 100) is None
     assert bench.not_run["more"].startswith("would take 40 s")
@@ -235,3 +238,68 @@ def test_a_dry_run_checks_measures_and_records(tmp_path, capsys, monkeypatch):
     assert found["targets"][0]["met"] and found["targets"][0]["wanted"] == 1e-10
     assert said.rstrip().splitlines()[-1].startswith("Record: ")
     assert "lanes beside others" in said.split("lanes beside the GPU's limits")[-1]
+
+
+@pytest.mark.parametrize("name", ["lorenz", "lorenz96_4", "pollu"])
+def test_equations_as_text_are_the_model_s(name, rng, unchecked_annotations):
+    what = problem(name)
+    parameters = {key: float(column[0]) for key, column in what.draw(2).items()}
+    state = dict(zip(what.states, rng.uniform(0.1, 1.0, len(what.states)), strict=True))
+    exact = with_parameters(what.model, parameters).rates(0.0, what.model.State(**state), None)
+    for line in peer_packages.equations(what):
+        left, right = line.split(" = ")
+        assert eval(right, {}, parameters | state) == pytest.approx(float(getattr(exact, left[1:])), rel=1e-12)
+
+
+def test_equations_that_are_more_than_arithmetic_are_refused(unchecked_annotations):
+    with pytest.raises(Unavailable, match="more than sums"):
+        peer_packages.equations(problem("circulation"))
+
+
+def test_what_the_gpu_could_do_and_what_a_kernel_takes(monkeypatch):
+    h100 = device.of(
+        name="H100",
+        capability=(9, 0),
+        multiprocessors=132,
+        clock=1.98e9,
+        memory_clock=2.619e9,
+        bus=5120,
+        l2=50 << 20,
+        memory=80 << 30,
+        ratio=2,
+    )
+    bench = Bench(h100, float("inf"), lambda bench: None, lambda text: None)
+    run = ensembles.Run(cases.DRY["lorenz"][0], bench)
+    row = run.against_limits(Counter(float32=200, float64=5), steps=1e9, moved=10**9, seconds=0.01)
+    assert row["flops"] == pytest.approx(205e11) and row["bytes_per_s"] == pytest.approx(1e11)
+    assert row["flops_share"] == pytest.approx(200e11 / 67e12, rel=0.01)
+    assert row["bytes_share"] == pytest.approx(1e11 / 3350e9, rel=0.01)
+    kernel = types.SimpleNamespace(handle=7, architecture="sm_90", seconds=0.1, from_disk=False)
+    monkeypatch.setattr(driver, "kernel_usage", lambda handle: (handle + 100, 16))
+    told = run.usage([types.SimpleNamespace(device_kernel=kernel)])
+    assert told["registers"] == 107 and told["local_bytes"] == 16 and told["architecture"] == "sm_90"
+
+
+# refuses what a bare machine with a GPU need not have, then solves
+_BARE = """
+import sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("pydantic", "pint", "typer", "zarr", "rich", "matplotlib", "xarray", "pandas"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refused())
+import jax
+jax.config.update("jax_enable_x64", True)
+from benchmarks.__main__ import main
+from benchmarks.gpu import calibration, device, ensembles, gradient, lanes, summary, worker
+from benchmarks.gpu.problems import Settings, problem
+for name in ("lorenz", "circulation", "pollu", "ten_tusscher"):
+    problem(name).draw(3)
+assert not lanes.solve(problem("lorenz"), Settings(1e-6), "float64", problem("lorenz").draw(3)).status.any()
+"""
+
+
+def test_only_the_solver_is_imported():
+    root = pathlib.Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", _BARE], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr

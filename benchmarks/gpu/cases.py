@@ -139,29 +139,27 @@ def _lorenz96() -> Iterator[Ensemble]:
     for size in (4, 32, 128, 8, 16, 64):
         for precision in PRECISIONS:
             settings = Settings(1e-6)
-            yield Ensemble(
-                f"lorenz96_{size}", precision, 2**17, settings, SOLVERS[:4], check=1024, cpu_trajectories=2**13
-            )
+            yield Ensemble(f"lorenz96_{size}", precision, 2**17, settings, check=1024, cpu_trajectories=2**13)
 
 
 # Tolerances of the stiff problems: where each solver's median error falls to 1e-4, as the record of
 # `python -m benchmarks stiff` of 2026-11-24 has them for the same trajectories
 FULL: dict[str, tuple[Case, ...]] = {
     "circulation": tuple(
-        Ensemble("circulation", precision, 2**17, Settings(1e-4), SOLVERS[:4], truth=1e-10, check=1024, most=40.0)
+        Ensemble("circulation", precision, 2**17, Settings(1e-4), truth=1e-10, check=1024, most=40.0)
         for precision in PRECISIONS[::-1]
     ),
     "lorenz": tuple(_lorenz(23, 17)),
     "gradient": (Gradient(2**17), Gradient(2**20, (1e-6,)), Gradient(2**13, (1e-6,))),
     "pollu": tuple(
         Ensemble(
-            "pollu", precision, 2**17, Settings(1e-1), SOLVERS[:4], 3e-3, None, 1000, truth=1e-9, check=1024, most=40.0
+            "pollu", precision, 2**17, Settings(1e-1), SOLVERS, 3e-3, None, 1000, truth=1e-9, check=1024, most=40.0
         )
         for precision in PRECISIONS[::-1]
     ),
     "ten_tusscher": tuple(
         Ensemble(
-            *("ten_tusscher", precision, 2**17, Settings(3e-4), SOLVERS[:4], 3e-3, 2**14, 3000, 2**12, 512),
+            *("ten_tusscher", precision, 2**17, Settings(3e-4), SOLVERS, 3e-3, 2**14, 3000, 2**12, 512),
             truth=1e-9,
             most=60.0,
         )

@@ -44,10 +44,17 @@ def run(case: Ensemble, bench: Bench) -> None:
         case: what.
         bench: where rows go.
     """
-    _Run(case, bench).run()
+    Run(case, bench).run()
 
 
-class _Run:
+class Run:
+    """A case on all solvers.
+
+    Args:
+        case: what.
+        bench: where rows go.
+    """
+
     def __init__(self, case: Ensemble, bench: Bench) -> None:
         self.case, self.bench, self.problem = case, bench, problem(case.problem)
         mode, count = case.settings.mode, case.trajectories
@@ -56,6 +63,7 @@ class _Run:
         self.columns = _drawn(case.problem, count)
 
     def run(self) -> None:
+        """Measure it."""
         case, bench = self.case, self.bench
         found: list[Truth] = []
 
@@ -123,8 +131,9 @@ class _Run:
             return jax.block_until_ready(jax.device_put(given(rolled(self.columns, k))))
 
         found = timed(make, lambda g: jax.block_until_ready(compiled(g)), case.repeats, case.most)
-        row = self.measured(LANES, found, truth)
-        steps = float(np.sum(np.asarray(found.result.steps, np.float64)))
+        result = lanes.gathered(found.result)
+        row = self.measured(LANES, found, result, truth)
+        steps = float(np.sum(result.steps, dtype=np.float64))
         each = sum((operations.of_a_step(program) for program in programs), Counter())
         moved = _bytes(make(0)) + _bytes(found.result)
         row |= {"compile_seconds": seconds, "memory_mib": memory_peak(), "operations_a_step": dict(each)}
@@ -135,10 +144,10 @@ class _Run:
         compiled, given, _, _ = self.compiled
 
         def call(columns: Any) -> Any:
-            return jax.tree.map(np.asarray, compiled(jax.device_put(columns)))
+            return lanes.gathered(compiled(jax.device_put(columns)))
 
         found = timed(lambda k: given(rolled(self.columns, k)), call, self.case.repeats, self.case.most)
-        return self.measured(TRANSFER, found, truth)
+        return self.measured(TRANSFER, found, found.result, truth)
 
     @functools.cached_property
     def compiled(self) -> tuple[Any, Any, float, list[Any]]:
@@ -153,16 +162,15 @@ class _Run:
         seconds = time.perf_counter() - begin
         return compiled, given, seconds, vht_kernels.programs(call, sample)
 
-    def measured(self, name: str, found: Timed[Any], truth: Truth | None) -> Row:
+    def measured(self, name: str, found: Timed[Any], result: lanes.Solved, truth: Truth | None) -> Row:
         """A row of lanes: also how far they are from those on the CPU, at the same settings."""
-        result = found.result
-        status = np.asarray(result.status)
+        status = result.status
         row = self.row(name, len(status), int(np.sum(status == 0)), found.median, found.seconds)
-        row |= {"first_seconds": found.first, "steps": float(np.mean(np.asarray(result.steps)))}
+        row |= {"first_seconds": found.first, "steps": float(np.mean(result.steps))}
         if truth is None:
             return row
         rows = _unrolled(truth.which, found.last, len(status))
-        values = np.asarray(result.values)[rows]
+        values = result.values[rows]
         same, threshold = truth.same, self.problem.threshold
         row |= _spread("error", errors(values, truth.exact, threshold))
         row |= _spread("off_cpu", errors(values, same.values.astype(np.float64), threshold))
@@ -171,7 +179,7 @@ class _Run:
             "off_cpu_by_state": dict(zip(self.problem.states, np.nanmax(by_state, axis=0).tolist(), strict=True)),
             "off_cpu_beyond": int(np.sum(~(np.max(by_state, axis=1) <= 1e-10))),
             "off_cpu_status": int(np.sum(status[rows] != same.status)),
-            "off_cpu_steps": int(np.sum(np.asarray(result.steps)[rows] != same.steps)),
+            "off_cpu_steps": int(np.sum(result.steps[rows] != same.steps)),
             "checked": len(rows),
         }
 
@@ -280,8 +288,8 @@ class _Run:
         if not self.bench.on_gpu:
             raise Unavailable("needs a GPU")
         case = self.case
-        call = peer_packages.cubie(self.problem, case.settings, case.precision)
-        found = timed(lambda k: rolled(self.columns, k), call, case.repeats, case.most)
+        prepare, call = peer_packages.cubie(self.problem, case.settings, case.precision)
+        found = timed(lambda k: prepare(rolled(self.columns, k)), call, case.repeats, case.most)
         row = self.row(CUBIE, case.trajectories, int(np.sum(found.result.ok)), found.median, found.seconds)
         row |= {"first_seconds": found.first, "version": peer_packages.version("cubie")}
         if truth is not None:

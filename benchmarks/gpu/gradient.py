@@ -161,7 +161,7 @@ class _Lanes(_Solver):
 
     def slopes(self, columns: Columns, rtol: float) -> tuple[Slopes, int]:
         solved = lanes.solve(self.problem, Settings(rtol), "float64", columns, FREE)
-        return np.asarray(solved.gradient), int(np.max(solved.steps))
+        return solved.gradient, int(np.max(solved.steps))
 
     def measure(self, columns: Columns, tuned: Tuned) -> tuple[float, tuple[float, ...], Row]:
         call, given = lanes.solver(self.problem, Settings(tuned.rtol), "float64", self.case.trajectories, FREE)
@@ -173,21 +173,21 @@ class _Lanes(_Solver):
             return jax.block_until_ready(jax.device_put(given(rolled(columns, k))))
 
         median, all_seconds, first = self.timed(make, lambda g: jax.block_until_ready(compiled(g)))
-        result = compiled(make(0))
+        result = lanes.gathered(compiled(make(0)))
         which = np.unique(
             np.linspace(0, self.case.trajectories - 1, min(self.case.pilot, self.case.trajectories)).astype(int)
         )
         some = {name: column[which] for name, column in columns.items()}
         cpu = self.bench.worker.ask("lorenz", Settings(tuned.rtol), "float64", some, FREE, repeats=3)
-        off = _errors(np.asarray(result.gradient)[which], cpu.gradient)
+        off = _errors(result.gradient[which], cpu.gradient)
         return (
             median,
             all_seconds,
             {
                 "compile_seconds": seconds,
                 "first_seconds": first,
-                "ok": int(np.sum(np.asarray(result.status) == 0)),
-                "steps": float(np.mean(np.asarray(result.steps))),
+                "ok": int(np.sum(result.status == 0)),
+                "steps": float(np.mean(result.steps)),
                 "off_cpu_max": float(np.max(off)),
                 "cpu": f"{CPU}: {cpu.seconds or 0.0:.3g} s for {len(which):,}",
             },

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -16,25 +15,41 @@ from benchmarks.gpu.problems import Columns, Problem, Settings
 MAX_STEPS = 1_000_000
 
 
-class Solved(NamedTuple):
-    """What a solve gives.
+class Raw(NamedTuple):
+    """What a solve leaves on the device: a column a number, as kernels write them.
 
     Attributes:
-        values: at the end, NaN where it failed.
+        values: at the end, by state; NaN where it failed.
         status: 0 where it went well.
         steps: tried.
-        gradient: of the sum of the states at the end by each direction; empty last axis without any.
+        gradient: of the sum of the states at the end, by direction.
     """
 
-    values: Float[Array, "trajectories states"]
+    values: tuple[Float[Array, " trajectories"], ...]
     status: Int[Array, " trajectories"]
     steps: Int[Array, " trajectories"]
-    gradient: Float[Array, "trajectories directions"]
+    gradient: tuple[Float[Array, " trajectories"], ...]
+
+
+class Solved(NamedTuple):
+    """The same on the host.
+
+    Attributes:
+        values: at the end.
+        status: 0 where it went well.
+        steps: tried.
+        gradient: empty last axis without directions.
+    """
+
+    values: Float[np.ndarray, "trajectories states"]
+    status: Int[np.ndarray, " trajectories"]
+    steps: Int[np.ndarray, " trajectories"]
+    gradient: Float[np.ndarray, "trajectories directions"]
 
 
 def solver(
     problem: Problem, settings: Settings, precision: str, count: int, free: tuple[str, ...] = ()
-) -> tuple[Callable[[Any], Solved], Callable[[Columns], Any]]:
+) -> tuple[Callable[[Any], Raw], Callable[[Columns], Any]]:
     """The solve as a function under `jit`, and what makes its argument from columns (on the host).
 
     Args:
@@ -76,16 +91,16 @@ def solver(
         )
 
     @jax.jit
-    def call(given: Any) -> Solved:
+    def call(given: Any) -> Raw:
+        gradient: tuple[Any, ...] = ()
         if directions:
             results, jacobian = solve(plan, given, directions)
-            sums = [sum(columns[name][:, 0] for name in problem.states) for columns in jacobian.columns]
-            gradient = jnp.stack(sums, axis=-1)  # type: ignore[arg-type]
+            gradient = tuple(sum(columns[name][:, 0] for name in problem.states) for columns in jacobian.columns)
         else:
             results = solve_cohort(plan, given)
-            gradient = jnp.zeros((count, 0), precision)
-        values = jnp.stack([results.values[name][:, 0] for name in problem.states], axis=-1)
-        return Solved(values, results.status, results.steps, gradient)
+        return Raw(
+            tuple(results.values[name][:, 0] for name in problem.states), results.status, results.steps, gradient
+        )
 
     return call, given
 
@@ -93,11 +108,18 @@ def solver(
 @functools.lru_cache(maxsize=64)
 def _solver(
     problem: Problem, settings: Settings, precision: str, count: int, free: tuple[str, ...]
-) -> tuple[Callable[[Any], Solved], Callable[[Columns], Any]]:
+) -> tuple[Callable[[Any], Raw], Callable[[Columns], Any]]:
     return solver(problem, settings, precision, count, free)
 
 
 def solve(problem: Problem, settings: Settings, precision: str, columns: Columns, free: tuple[str, ...] = ()) -> Solved:
-    """Solve from host to host on JAX's default device; arrays of NumPy."""
+    """Solve from host to host on JAX's default device."""
     call, given = _solver(problem, settings, precision, len(next(iter(columns.values()))), free)
-    return Solved(*map(np.asarray, call(given(columns))))  # type: ignore[arg-type]
+    return gathered(call(given(columns)))
+
+
+def gathered(raw: Raw) -> Solved:
+    """Bring results to the host."""
+    values, status, steps, gradient = jax.tree.map(np.asarray, raw)
+    empty = np.empty((len(status), 0), values[0].dtype)
+    return Solved(np.stack(values, axis=1), status, steps, np.stack(gradient, axis=1) if gradient else empty)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from benchmarks.gpu.problems import Columns, Problem, Settings
 from benchmarks.peers.build import Unavailable
+from vht.model import initial_state, with_parameters
 
 
 class Solved(NamedTuple):
@@ -37,24 +38,74 @@ def version(package: str) -> str:
         raise Unavailable(f'not installed: pip install "{package}" brings it') from None
 
 
-def cubie(problem: Problem, settings: Settings, precision: str) -> Callable[[Columns], Solved]:
-    """CuBIE's solve of columns, from host to host: its results come back as NumPy arrays.
+class _Text(str):
+    """A number that writes down what is done with it."""
 
-    Its own controller is used, and its estimate of a first step where none is given.
+    def _with(self, sign: str, other: Any) -> _Text:
+        return _Text(f"({self} {sign} {other})")
+
+    def __add__(self, other: Any) -> _Text:
+        return self._with("+", other)
+
+    def __radd__(self, other: Any) -> _Text:
+        return _Text(other)._with("+", self)
+
+    def __sub__(self, other: Any) -> _Text:
+        return self._with("-", other)
+
+    def __rsub__(self, other: Any) -> _Text:
+        return _Text(other)._with("-", self)
+
+    def __mul__(self, other: Any) -> _Text:
+        return self._with("*", other)
+
+    def __rmul__(self, other: Any) -> _Text:
+        return _Text(other)._with("*", self)
+
+    def __truediv__(self, other: Any) -> _Text:
+        return self._with("/", other)
+
+    def __neg__(self) -> _Text:
+        return _Text(f"(-{self})")
+
+
+def equations(problem: Problem) -> list[str]:
+    """A model's rates as text, such as ``dx = (10.0 * (y - x))``; parameters that do not differ as numbers.
+
+    Raises:
+        Unavailable: they are more than sums, products and quotients.
+    """
+    names: Any = {name: _Text(name) for name in problem.draw(2)}
+    model, time = with_parameters(problem.model, names), cast(Any, _Text("t"))
+    try:
+        found = model.rates(time, model.State(**{name: _Text(name) for name in problem.states}), None)
+    except (TypeError, ValueError, AttributeError):
+        raise Unavailable(
+            "its rates are more than sums, products and quotients, which are all that is written"
+        ) from None
+    return [f"d{name} = {getattr(found, name)}" for name in problem.states]
+
+
+def cubie(
+    problem: Problem, settings: Settings, precision: str
+) -> tuple[Callable[[Columns], Any], Callable[[Any], Solved]]:
+    """What makes CuBIE's arguments from columns, and its solve of them, from host to host: results come back as NumPy arrays.
+
+    By Tsit5, or by Rodas5P where the problem is stiff, with its own controllers, and its estimate of a first step where none
+    is given.
 
     Raises:
         Unavailable: it is not installed, or has no equations of this problem.
     """
     version("cubie")
-    if problem.equations is None:
-        raise Unavailable("not written in CuBIE's equations here")
+    written = equations(problem)
+    import jax
     from cubie import Solver, create_ODE_system  # type: ignore[import-not-found]
 
-    initial = {name: float(getattr(problem.model.State(), name)) for name in problem.states}
     swept = tuple(problem.draw(2))
     system = create_ODE_system(
-        list(problem.equations),
-        states=initial,
+        written,
+        states=dict.fromkeys(problem.states, 0.0),
         parameters={name: float(getattr(problem.model, name)) for name in swept},
         precision=np.dtype(precision).type,
     )
@@ -63,19 +114,25 @@ def cubie(problem: Problem, settings: Settings, precision: str) -> Callable[[Col
     else:
         stepping = {"rtol": settings.rtol, "atol": settings.rtol * problem.threshold, "dt_min": 1e-9}
         stepping |= {"dt": settings.first_step} if settings.first_step else {}
-    solver = Solver(system, algorithm="tsit5", output_types=["state"], **stepping)
+    method = "rodas5p" if problem.stiff else "tsit5"
+    solver = Solver(system, algorithm=method, output_types=["state"], **stepping)
 
-    def call(columns: Columns) -> Solved:
-        count = len(next(iter(columns.values())))
+    def begin(mine: Any) -> Any:
+        state = initial_state(with_parameters(problem.model, mine))
+        return {name: jax.numpy.asarray(getattr(state, name), precision) for name in problem.states}
+
+    def prepare(columns: Columns) -> Any:
         given = {name: column.astype(precision) for name, column in columns.items()}
-        states = {name: np.full(count, value, precision) for name, value in initial.items()}
-        found = solver.solve(states, given, duration=problem.end, grid_type="verbatim")
-        names = [found.time_domain_legend[i] for i in range(len(initial))]
+        return {name: np.asarray(column) for name, column in jax.vmap(begin)(given).items()}, given
+
+    def call(given: Any) -> Solved:
+        found = solver.solve(*given, duration=problem.end, grid_type="verbatim")
+        names = [found.time_domain_legend[i] for i in range(len(problem.states))]
         values = np.asarray(found.as_numpy["time_domain_array"])[-1]
         ordered = np.stack([values[names.index(name)] for name in problem.states], axis=1)
         return Solved(ordered, np.asarray(found.status_codes) == 0)
 
-    return call
+    return prepare, call
 
 
 def gradsolve(problem: Problem, settings: Settings, device: str) -> Callable[[Columns, Any], tuple[Any, Any, str]]:

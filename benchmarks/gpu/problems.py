@@ -77,7 +77,6 @@ class Problem:
         threshold: size of a state from which on its relative error counts, which is atol over rtol.
         vector: ``(y, columns) -> rates`` on one vector of states for XLA; None takes the model's own, on scalars.
         pulse: an input, as in `benchmarks.stiff_problems`, or None.
-        equations: for CuBIE, or None.
     """
 
     name: str
@@ -88,7 +87,6 @@ class Problem:
     threshold: float = 1.0
     vector: Callable[[Any, Any], Any] | None = None
     pulse: Any = None
-    equations: tuple[str, ...] | None = None
 
     @functools.cached_property
     def states(self) -> tuple[str, ...]:
@@ -133,9 +131,7 @@ def problem(name: str) -> Problem:
         KeyError: there is none.
     """
     if name == "lorenz":
-        equations = ("dx = 10.0*(y - x)", "dy = x*(rho - z) - y", "dz = x*y - (8.0/3.0)*z")
-        drawn = evenly("rho", 0.0, 21.0)
-        return Problem(name, Lorenz(), 1.0, drawn, vector=_lorenz_vector, equations=equations)
+        return Problem(name, Lorenz(), 1.0, evenly("rho", 0.0, 21.0), vector=_lorenz_vector)
     if name.startswith("lorenz96_"):
         size = int(name.removeprefix("lorenz96_"))
         # up to the first folds: the start is so close to an unstable rest that rounding grows by e^8 already

@@ -129,9 +129,7 @@ def main() -> None:
                 begin = time.perf_counter()
                 lanes.solve(problem(name), settings, precision, fresh, free)
                 seconds.append(time.perf_counter() - begin)
-            values, status, steps, gradient = map(np.asarray, solved)
-            median = statistics.median(seconds) if seconds else None
-            answer: Any = Answer(values, status, steps, gradient, median, cores)
+            answer: Any = Answer(*solved, statistics.median(seconds) if seconds else None, cores)
         except Exception as error:  # told to who asked
             answer = f"{type(error).__name__}: {error}"
         pickle.dump(answer, out)
