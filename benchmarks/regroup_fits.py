@@ -11,6 +11,10 @@ import numpy as np
 
 from benchmarks.cases import FREE, Regroup
 from benchmarks.outcome import Column, Say
+from vht.calibrate import Additive, Free, Measurements, Observable, Problem, calibrate, solver
+from vht.model import Twins
+from vht.organs.circulation import Circulation
+from vht.solve import Tsit5, simulate
 from vht.solve.regroup import longest_first, turns
 
 FITS = (
@@ -41,8 +45,6 @@ def fits(case: Regroup, lanes: Sequence[int], say: Say) -> list[dict[str, Any]]:
 
 
 def _row(own: bool, case: Regroup, lanes: Sequence[int], say: Say) -> dict[str, Any]:
-    from vht.calibrate import calibrate, solver
-
     name = "circulation, 5 free" + (", all else known, each twin's own" if own else "")
     say(f"{name}: measurements ...")
     problem = _problem(case, own)
@@ -97,12 +99,7 @@ def _row(own: bool, case: Regroup, lanes: Sequence[int], say: Say) -> dict[str, 
     }
 
 
-def _problem(case: Regroup, own: bool) -> Any:
-    from vht.calibrate import Additive, Free, Measurements, Observable, Problem
-    from vht.model import Twins
-    from vht.organs.circulation import Circulation
-    from vht.solve import Tsit5, simulate
-
+def _problem(case: Regroup, own: bool) -> Problem:
     columns = Twins.sample(Circulation(), case.fitted, seed=case.seed, only=None if own else FREE).columns
     times = np.linspace(_SECONDS / _POINTS, _SECONDS, _POINTS)
     truth = simulate(
