@@ -288,3 +288,26 @@ def test_the_benchmark_s_figures_fit_each_other(tmp_path):
         assert row["vector_net"] <= row["vector"] and row["cost"] >= 0.0
     assert len(tables["regroup, this processor's clock"]) == 6 * len(cohorts)
     assert [row["twins"] for row in tables["regroup, calibration"]] == [16, 16]
+
+
+def test_simulate_puts_its_slices_in_order_and_changes_no_bit(oscillators, monkeypatch):
+    columns, times, _ = oscillators
+    columns = {"omega": columns["omega"][:500]}  # the last slice is not full
+    asked, order = [], Regrouping.order
+
+    def heard(self, rows):
+        asked.append((rows, order(self, rows)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(Regrouping, "order", heard)
+
+    def solve(**slices):
+        found, slopes = simulate_with_jacobian(
+            Oscillator(), times, free=["omega"], twins=columns, method=METHOD, device="cpu", **slices
+        )
+        return found.values, slopes, found.status, found.steps, found.rejected
+
+    whole = solve()
+    assert not asked
+    assert same_bits(solve(slice_size=128), whole)
+    assert [bool((rows != put).any()) for rows, put in asked] == [False, True, True, True]
