@@ -10,6 +10,10 @@ what is missing is told. No network is asked.
     python -m benchmarks gpu --dry-run              all at tiny sizes on the CPU: no record
     python -m benchmarks gpu --list                 the parts, and which cases are in each
 
+CuBIE's compiler is a wheel of 71 MB, with another 30 MB of what it needs (cuda-bindings, cuda-core, cuda-pathfinder, sympy,
+mpmath, lxml, networkx, rdflib, pyparsing, attrs, pint); gradsolve is 0.2 MB of Python.
+
 One case after another is checked, timed and written to the record at once, so that a run that is cut keeps what it has. A case
-that fails is recorded with what it said. Exit codes: 0 done, 1 a target missed or a case failed, 2 no GPU.
+that fails is recorded with what it said; one that has begun is not stopped. Exit codes: 0 done, 1 a target missed or a case
+failed, 2 no GPU.
 """

@@ -95,12 +95,11 @@ def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: arg
                 runners[type(case)](case, bench)
     finally:
         bench.worker.close()
-        summary.targets(bench)
         write(bench)
         _show(bench)
     if path is not None:
         print(f"Record: {path}")
-    missed = not options.dry_run and any(target.met is False for target in bench.targets)
+    missed = not options.dry_run and any(target.met is False for target in summary.targets(bench))
     return 1 if bench.failed or missed else 0
 
 
@@ -109,7 +108,7 @@ def _record(bench: Any, seconds: float) -> dict[str, Any]:
     from benchmarks.outcome import Outcome
 
     outcome = Outcome(
-        "lanes on an NVIDIA GPU", summary.tables(bench), bench.targets, [*summary.NOTES, *summary.published()]
+        "lanes on an NVIDIA GPU", summary.tables(bench), summary.targets(bench), [*summary.NOTES, *summary.published()]
     )
     outcome.skipped = bench.unavailable
     return outcome.record() | {"failed": bench.failed, "not_run": bench.not_run, "seconds": seconds}
@@ -124,7 +123,7 @@ def _show(bench: Any) -> None:
             print(f"{label}: {what}: {why}")
     for note in (*summary.NOTES, *summary.published()):
         print(f"  {note}")
-    for target in bench.targets:
+    for target in summary.targets(bench):
         word = {True: "met", False: "MISSED", None: "not measured"}[target.met]
         found = "-" if target.measured is None else f"{target.measured:.3g} {target.unit}".strip()
         limit = f"{'at least' if target.at_least else 'at most'} {target.wanted:g} {target.unit}".strip()

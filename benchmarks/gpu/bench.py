@@ -10,7 +10,6 @@ from typing import Any
 
 from benchmarks.gpu.device import Limits
 from benchmarks.gpu.worker import Worker
-from benchmarks.outcome import Target
 from benchmarks.peers.build import Unavailable
 
 Row = dict[str, Any]
@@ -31,7 +30,6 @@ class Bench:
         say: tells what is going on.
         worker: the CPU lanes.
         rows: by table.
-        targets: what was wanted, beside what was found.
         not_run: what the time did not suffice for.
         unavailable: what cannot be run here, and why.
         failed: what failed, and what it said.
@@ -44,7 +42,6 @@ class Bench:
     say: Callable[[str], None]
     worker: Worker = field(default_factory=Worker)
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    targets: list[Target] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -102,7 +99,3 @@ class Bench:
             expected = seconds * size / before * calls
             if size > before and expected > self.left:
                 raise OutOfTime(f"would take {expected:.0f} s, with {max(self.left, 0.0):.0f} s left")
-
-    def want(self, what: str, wanted: float, measured: float | None, *, at_least: bool = False, unit: str = "") -> None:
-        """Keep a target."""
-        self.targets.append(Target(what, wanted, measured, at_least, unit))

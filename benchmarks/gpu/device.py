@@ -30,9 +30,9 @@ class Limits:
         bus: bits.
         l2: bytes.
         memory: bytes.
-        float32: operations a second, a fused multiplication and addition counted as two.
+        float32: operations a second, a fused multiplication and addition counted as two; 0 where no clock is known.
         float64: the same.
-        bandwidth: bytes a second.
+        bandwidth: bytes a second; 0 where it is not known.
     """
 
     name: str
@@ -86,20 +86,23 @@ def limits(ordinal: int = 0) -> Limits:
         driver.check(library.cuDeviceGetAttribute(ctypes.byref(value), which, handle), "cuDeviceGetAttribute")
         return value.value
 
+    def optional(which: int) -> int:
+        """0 where a driver does not tell it: a share less is no reason to measure nothing."""
+        with contextlib.suppress(driver.DriverError):
+            return attribute(which)
+        return 0
+
     device = driver.devices()[ordinal]
-    ratio = 0
-    with contextlib.suppress(driver.DriverError):
-        ratio = attribute(_DOUBLE_RATIO)
     return of(
         name=device.name,
         capability=(attribute(_MAJOR), attribute(_MINOR)),
         multiprocessors=attribute(_MULTIPROCESSORS),
-        clock=1e3 * attribute(_CLOCK),
-        memory_clock=1e3 * attribute(_MEMORY_CLOCK),
-        bus=attribute(_BUS),
-        l2=attribute(_L2),
+        clock=1e3 * optional(_CLOCK),
+        memory_clock=1e3 * optional(_MEMORY_CLOCK),
+        bus=optional(_BUS),
+        l2=optional(_L2),
         memory=device.memory,
-        ratio=ratio,
+        ratio=optional(_DOUBLE_RATIO),
     )
 
 

@@ -187,10 +187,12 @@ class Run:
         """Operations and bytes a second, and as shares of what the GPU can do."""
         row: Row = {"flops": each.total() * steps / seconds, "bytes_per_s": moved / seconds, "bytes_moved": moved}
         limits = self.bench.limits
-        if limits is not None:
+        if limits is not None and limits.float32:
             # each type has units of its own
-            share = steps / seconds * max(each["float32"] / limits.float32, each["float64"] / limits.float64)
-            row |= {"flops_share": share, "bytes_share": moved / seconds / limits.bandwidth}
+            busy = max(each["float32"] / limits.float32, each["float64"] / limits.float64)
+            row["flops_share"] = busy * steps / seconds
+        if limits is not None and limits.bandwidth:
+            row["bytes_share"] = moved / seconds / limits.bandwidth
         return row
 
     def usage(self, programs: list[Any]) -> Row:

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.gpu import calibration, ensembles, gradient
 from benchmarks.gpu.bench import Bench, Row
 from benchmarks.gpu.cases import CPU, CUBIE, CUDA, CUDA_TRANSFER, DIFFRAX, GRADSOLVE, LANES, PUBLISHED, TRANSFER
-from benchmarks.outcome import Column, Table
+from benchmarks.outcome import Column, Table, Target
 
 # relative, of lanes in float64 on the GPU against the CPU
 AGREEMENT = 1e-10
@@ -143,39 +143,43 @@ def ratios(bench: Bench) -> list[Row]:
     return found
 
 
-def targets(bench: Bench) -> None:
-    """What the issue wants, from the rows that there are; only of parts that were asked for."""
+def targets(bench: Bench) -> list[Target]:
+    """What the issue wants, as far as there are rows."""
+    found: list[Target] = []
+
+    def want(what: str, wanted: float, measured: float | None, at_least: bool = False, unit: str = "") -> None:
+        found.append(Target(what, wanted, measured, at_least, unit))
+
     rows = bench.rows.get(ensembles.TABLE, [])
     own = [row for row in rows if row["solver"] in (LANES, TRANSFER)]
     exact = [row["off_cpu_max"] for row in own if row["precision"] == "float64" and "off_cpu_max" in row]
     if exact:
-        bench.want("float64: largest difference of lanes from the CPU's, over all cases", AGREEMENT, max(exact))
+        want("float64: largest difference of lanes from the CPU's, over all cases", AGREEMENT, max(exact))
     rough = [_rounding(row, rows) for row in own if row["precision"] == "float32" and "error_median" in row]
     if rough := [value for value in rough if value is not None]:
-        bench.want("float32: median error of lanes over that of the CPU's, worst case", ROUNDING, max(rough), unit="x")
+        want("float32: median error of lanes over that of the CPU's, worst case", ROUNDING, max(rough), unit="x")
     for row in own:
         if (row["problem"], row["precision"], row["trajectories"]) == ("lorenz", "float32", 2**23) and row[
             "solver"
         ] == LANES:
             wanted = FIXED_MS if row["mode"] == "fixed" else ADAPTIVE_MS
-            bench.want(
-                f"Lorenz, 8,388,608, float32, {row['mode']} (on an H200)", wanted, row["milliseconds"], unit="ms"
-            )
+            want(f"Lorenz, 8,388,608, float32, {row['mode']} (on an H200)", wanted, row["milliseconds"], unit="ms")
     for row in ratios(bench):
         name = f"{row['problem']}, {row['mode']}, {row['precision']}, {row['trajectories']:,}"
         if row["problem"] in ("circulation", "pollu", "ten_tusscher"):
-            bench.want(f"{name}: over diffrax vmap", 20.0, row["diffrax"], at_least=True, unit="x")
+            want(f"{name}: over diffrax vmap", 20.0, row["diffrax"], at_least=True, unit="x")
             by_hand = None if row["cuda"] is None or row["cuda"] == 0.0 else 1.0 / row["cuda"]
-            bench.want(f"{name}: lanes' time over that of CUDA by hand", 1.5, by_hand, unit="x")
+            want(f"{name}: lanes' time over that of CUDA by hand", 1.5, by_hand, unit="x")
             if row["trajectories"] >= FEWEST:
-                bench.want(f"{name}: over lanes on two CPU cores", 30.0, row["cpu"], at_least=True, unit="x")
+                want(f"{name}: over lanes on two CPU cores", 30.0, row["cpu"], at_least=True, unit="x")
     for row in bench.rows.get(gradient.TABLE, []):
         if row["solver"] == DIFFRAX:
             what = f"gradient, {row['trajectories']:,} trajectories, error {row['goal']:g}: over diffrax's checkpointed adjoint"
-            bench.want(what, 20.0, row.get("ratio"), at_least=True, unit="x")
+            want(what, 20.0, row.get("ratio"), at_least=True, unit="x")
     for row in bench.rows.get(calibration.TABLE, []):
         what = f"calibration of {row['twins']:,} twins: share that ended well"
-        bench.want(what, row["enough"], row["ok"] / row["twins"], at_least=True)
+        want(what, row["enough"], row["ok"] / row["twins"], at_least=True)
+    return found
 
 
 def _rounding(row: Row, rows: list[Row]) -> float | None:
