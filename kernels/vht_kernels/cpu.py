@@ -18,6 +18,9 @@ from vht_kernels.fusion import fused
 # These look whether a loop of a multiple of eight turns computes a checksum, in time that grows exponentially with its length:
 # a loop over the states of a solver took hours. Other versions may not know the option, and would end the process.
 _CHECKSUM_VERSIONS = (21, 22)
+# A pass that only GPUs get, "straight line strength reduction", compares every sum with every earlier one: nine tenths of the
+# time for a heart cell, and not a letter of its PTX is another. Tried with this version of LLVM only.
+_PAIRWISE_VERSIONS = (22,)
 LOCK = threading.Lock()
 # Lines of LLVM IR from which on elementary functions are called rather than written out at each call. A model of a heart cell
 # with 48 states then compiles in a third of the time, and runs 2 % slower; one with 19 states and half the lines 7 %.
@@ -51,6 +54,8 @@ def host() -> Host:
     llvm.initialize_native_asmprinter()
     if llvm.llvm_version_info[0] in _CHECKSUM_VERSIONS:
         llvm.set_option("", "-disable-loop-idiom-hashrecognize")
+    if llvm.llvm_version_info[0] in _PAIRWISE_VERSIONS:
+        llvm.set_option("", "-opt-disable=slsr")  # before the first compilation: LLVM asks once which passes are left out
     features = llvm.get_host_cpu_features()
     if features.get("avx512f") and features.get("avx512dq") and features.get("avx512vl"):
         vector = 64
