@@ -15,7 +15,7 @@ from vht_kernels.loops import loop
 from vht_kernels.memory import Memory
 from vht_kernels.places import carried, carry_of, joined, places_of
 from vht_kernels.rules import select
-from vht_kernels.uniform import Uniform
+from vht_kernels.uniform import Uniform, scan_counts
 from vht_kernels.versions import Operand, Table
 
 BOOL, COUNTER = np.dtype(np.bool_), np.dtype(np.int32)
@@ -60,10 +60,11 @@ def lower_while(walk: Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
 def lower_scan(walk: Walk, eqn: Any, args: list[Operand]) -> list[Operand]:
     """A loop over the entries of tables, or of a given number of turns."""
     p, e = eqn.params, walk.e
-    if len(eqn.outvars) > p["num_carry"]:
+    constants, carried = scan_counts(eqn)
+    if len(eqn.outvars) > carried:
         raise unsupported(eqn, "its stacked results would be an array; write them into a table instead")
-    cut = p["num_consts"] + p["num_carry"]
-    fixed, start, xs = args[: p["num_consts"]], args[p["num_consts"] : cut], args[cut:]
+    cut = constants + carried
+    fixed, start, xs = args[:constants], args[constants:cut], args[cut:]
     trips = p["length"]
     first, end, by = (
         e.constant(number, COUNTER) for number in ((trips - 1, -1, -1) if p["reverse"] else (0, trips, 1))

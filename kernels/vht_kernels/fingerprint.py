@@ -16,7 +16,7 @@ from jax.extend import core as jex
 from vht_kernels import abi
 from vht_kernels.lower import Argument
 from vht_kernels.rules import RULES
-from vht_kernels.uniform import nested_jaxpr
+from vht_kernels.uniform import nested_jaxpr, scan_counts
 
 
 def fingerprint(jaxpr: jex.Jaxpr, arguments: Sequence[Argument], settings: str) -> str:
@@ -82,7 +82,7 @@ class _Walk:
             case "while":
                 inner, numbers = (p["cond_jaxpr"], p["body_jaxpr"]), (p["cond_nconsts"], p["body_nconsts"])
             case "scan":
-                inner, numbers = (p["jaxpr"],), (p["length"], p["reverse"], p["num_consts"], p["num_carry"])
+                inner, numbers = (p["jaxpr"],), (p["length"], p["reverse"], *scan_counts(eqn))
             case "cond":
                 inner, numbers = tuple(p["branches"]), ()
             case "table_full_like":

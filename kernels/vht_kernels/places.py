@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jax.extend import core as jex
 
-from vht_kernels.uniform import nested_jaxpr
+from vht_kernels.uniform import nested_jaxpr, scan_counts
 from vht_kernels.versions import Operand, Table
 
 
@@ -106,7 +106,8 @@ def carry_of(eqn: Any) -> slice:
     p = eqn.params
     if eqn.primitive.name == "while":
         return slice(p["cond_nconsts"] + p["body_nconsts"], len(eqn.invars))
-    return slice(p["num_consts"], p["num_consts"] + p["num_carry"])
+    constants, carried = scan_counts(eqn)
+    return slice(constants, constants + carried)
 
 
 def _is_table(variable: Any) -> bool:

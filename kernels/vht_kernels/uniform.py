@@ -29,6 +29,16 @@ def nested_jaxpr(eqn: Any) -> jex.ClosedJaxpr | None:
     return jex.ClosedJaxpr(inner, ()) if isinstance(inner, jex.Jaxpr) else inner
 
 
+def scan_counts(eqn: Any) -> tuple[int, int]:
+    """How many of a scan's operands are constants, and how many of the next ones are carried."""
+    p = eqn.params
+    if "num_carry" in p:
+        return p["num_consts"], p["num_carry"]
+    # from jax 0.12 on: the operands' structure, (constants, carry, entries)
+    constants, carry, _ = (len(list(part)) for part in p["ft_in"].unpack())
+    return constants, carry
+
+
 def inner_jaxprs(eqn: Any) -> list[jex.Jaxpr]:
     """All jaxprs among an equation's parameters: the bodies of calls, loops and branches."""
     found = []
@@ -103,7 +113,8 @@ class Uniform:
             last = len(args)
         else:
             body, test = p["jaxpr"], None
-            of_test, first, last = 0, p["num_consts"], p["num_consts"] + p["num_carry"]
+            constants, carried = scan_counts(eqn)
+            of_test, first, last = 0, constants, constants + carried
         carry = list(args[first:last])
         while True:
             out = self._closed(body, [*args[of_test:first], *carry, *args[last:]])

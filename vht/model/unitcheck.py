@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jex
 from vht_kernels.errors import source_line
-from vht_kernels.uniform import inner_jaxprs, nested_jaxpr
+from vht_kernels.uniform import inner_jaxprs, nested_jaxpr, scan_counts
 
 from vht.errors import UnitError
 from vht.model.body import Parts
@@ -257,10 +257,9 @@ def _equation(eqn: Any, units: list[Any]) -> list[Any]:
             held = units[p["cond_nconsts"] : p["cond_nconsts"] + p["body_nconsts"]]
             return _turns(eqn, p["body_jaxpr"], held, start)
         case "scan":
-            p = eqn.params
-            cut = p["num_consts"] + p["num_carry"]
-            carry = _turns(eqn, p["jaxpr"], units[: p["num_consts"]], units[p["num_consts"] : cut], units[cut:])
-            return carry
+            constants, carried = scan_counts(eqn)
+            cut = constants + carried
+            return _turns(eqn, eqn.params["jaxpr"], units[:constants], units[constants:cut], units[cut:])
     call = eqn.params.get("name", "") if name in ("jit", "pjit") else ""
     if call == GATE:
         return [_gate(eqn, units)]
