@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, read, write
 
 from vht.solve.crossings import Jumps
-from vht.solve.propagate import Span, Step, all_finite, choose, mean_square
+from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, mean_square
 from vht.solve.sensitivity import Augmented, Line, own
 from vht.solve.steppers import ORDER, UNDERESTIMATE, tsit5_dense, tsit5_step
 from vht.solve.system import Scalar, Switches, Values
@@ -150,21 +150,24 @@ class SideBySide(abc.ABC):
         rates = empty() if self.time_rates else ()
         return _Tables(empty(), tuple(empty() for _ in self.augmented.seeds), rates)
 
-    def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> _Tables:
+    def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> Written:
         elapsed = self.cast(t - inputs.since)
         u, du = inputs.line.at(elapsed), tuple(line.at(elapsed) for line in point.moved)
         p, time = self.twin.parameters, self.cast(t)
         values, tangents = self.augmented.observe(time, p, point.y, u, du)
-        rates = tables.time_rates
+        rates: tuple[Values, ...] = ()
         if self.time_rates:
             x = self.states(point)
             f = self.augmented.system.rates(time, p, x, u)
-            rates = write_row(rates, index, self.augmented.observed_rate(time, p, x, u, inputs.line.slopes, f))
-        return _Tables(
-            write_row(tables.values, index, values),
-            tuple(write_row(row, index, found) for row, found in zip(tables.tangents, tangents, strict=True)),
-            rates,
+            rates = (self.augmented.observed_rate(time, p, x, u, inputs.line.slopes, f),)
+        culprit = first_not_finite(values, *tangents, *rates)
+        place = nowhere_unless(culprit < 0, index)
+        after = _Tables(
+            write_row(tables.values, place, values),
+            tuple(write_row(row, place, found) for row, found in zip(tables.tangents, tangents, strict=True)),
+            write_row(tables.time_rates, place, rates[0]) if rates else (),
         )
+        return Written(after, culprit)
 
     def save_inside(
         self,
@@ -175,7 +178,7 @@ class SideBySide(abc.ABC):
         point: Point,
         theta: Scalar,
         inputs: Inputs,
-    ) -> _Tables:
+    ) -> Written:
         return self.save(tables, index, t, self.land(step, point, theta), inputs)
 
     def solved(self, tables: _Tables) -> tuple[Any, Any, Any]:
@@ -268,6 +271,11 @@ class Explicit(SideBySide):
 def write_row(tables: tuple[Array, ...], index: Int[Array, ""], values: Values) -> tuple[Array, ...]:
     """Write one entry into each of several tables."""
     return tuple(write(table, index, v) for table, v in zip(tables, values, strict=True))
+
+
+def nowhere_unless(wanted: Bool[Array, ""], index: Int[Array, ""]) -> Int[Array, ""]:
+    """An index at which to write, or one outside of every table, where nothing is written."""
+    return jnp.where(wanted, index, np.int32(-1))
 
 
 def first_step(flow: Any, norm2: Any, t: Scalar, y: Values, k1: Values, span: Scalar, order: int = ORDER) -> Scalar:

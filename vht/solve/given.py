@@ -68,7 +68,7 @@ class Results(NamedTuple):
         status: `Status` codes.
         steps: tried.
         rejected: of those.
-        culprit: number of the state, an algebraic variable, for which no value was found; -1 where there is none.
+        culprit: see `Trajectory`.
         events: by name, how often each event of the state happened.
     """
 

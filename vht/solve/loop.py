@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
 from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
-from vht.solve.propagate import Point, Propagator, Span, Step, Tables, all_finite
+from vht.solve.propagate import Point, Propagator, Span, Step, Tables, Written, all_finite
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
 from vht.solve.system import Scalar, Switches, Values
@@ -69,6 +69,7 @@ class _Saved(NamedTuple):
     index: Int[Array, ""]
     next: Scalar
     tables: Tables
+    culprit: Int[Array, ""]  # number of what is observed and was not finite at the next save; -1 if nothing was yet
 
 
 class _Carry(NamedTuple):
@@ -121,9 +122,10 @@ class _Solve:
     def save_time(self, index: Int[Array, ""]) -> Scalar:
         return jnp.where(index < self.twin.saves, read(self.twin.times, index), jnp.inf)
 
-    def saved(self, saved: _Saved, tables: Tables) -> _Saved:
-        after = saved.index + np.int32(1)
-        return _Saved(after, self.save_time(after), tables)
+    def saved(self, saved: _Saved, written: Written) -> _Saved:
+        """After a save; one that is not finite stays the next one."""
+        after = jnp.where(written.culprit < 0, saved.index + np.int32(1), saved.index)
+        return _Saved(after, self.save_time(after), written.tables, written.culprit)
 
     def event_time(self, index: Int[Array, ""]) -> Scalar:
         events = self.twin.events
@@ -245,8 +247,9 @@ class _Solve:
         log_error = jnp.where(accepted, jnp.clip(log_now, LEAST_LOG, 0.0), c.log_error)
         factor = jnp.where(finite, jnp.clip(factor, SHRINK, GROW), SHRINK_NON_FINITE)
         h_next = jnp.minimum(span.taken * lax.convert_element_type(factor, np.float64), self.twin.longest)
-        # a step cut short to land says nothing against the size that was meant
-        h_next = jnp.where(accepted, jnp.maximum(h_next, jnp.where(span.taken < h, h, 0.0)), h_next)
+        # a step cut short to land says nothing against the size that was meant; one that the clock's last bit shortened does
+        cut = span.taken < h * (1.0 - 1e-9)
+        h_next = jnp.where(accepted & cut, jnp.maximum(h_next, h), h_next)
         failed = jnp.where(finite, np.int32(Status.STEP_TOO_SMALL), np.int32(Status.NON_FINITE))
         failed = jnp.where(step.regular, failed, np.int32(Status.SINGULAR))
         failure = jnp.where(accepted | (h_next >= floor) | (located & ~least), OK, failed)
@@ -305,7 +308,7 @@ class _Solve:
             return jnp.minimum(self.cast((saved.next - c.t) / span.taken), 1.0)
 
         def due(saved: _Saved) -> Bool[Array, ""]:
-            reaches = saved.next <= reached
+            reaches = (saved.next <= reached) & (saved.culprit < 0)
             if not self.loop.fixed:
                 return reaches
             # without an error test there may be no numbers between two ends
@@ -319,6 +322,7 @@ class _Solve:
             )
 
         saved = lax.while_loop(due, save, c.saved)
+        # what could not be saved
         failure = jnp.where(saved.next <= reached, np.int32(Status.NON_FINITE), failure)
 
         def land() -> Point:
@@ -366,10 +370,11 @@ class _Solve:
         status = self.possible(point, levels)
         # what is impossible from the start on is not saved at the start either
         saved = lax.while_loop(
-            lambda saved: (saved.next <= twin.start) & (status == OK),
+            lambda saved: (saved.next <= twin.start) & (status == OK) & (saved.culprit < 0),
             lambda saved: self.saved(saved, method.save(saved.tables, saved.index, twin.start, point, inputs)),
-            _Saved(zero, self.save_time(zero), method.tables()),
+            _Saved(zero, self.save_time(zero), method.tables(), jnp.full((), -1, np.int32)),
         )
+        status = jnp.where(saved.culprit < 0, status, np.int32(Status.NON_FINITE))
         first_event = zero if twin.events is None else twin.events.first
         c = _Carry(
             t=twin.start,
@@ -400,7 +405,10 @@ class _Solve:
         )
         c = lax.while_loop(lambda c: (c.status == OK) & (c.saved.index < twin.saves), self.step, c)
         solved = method.solved(c.saved.tables)
-        return Solved(*solved, c.status, c.steps, c.rejected, method.culprit(c.point), c.counts)
+        # states first, then what is observed
+        observed = c.saved.culprit + np.int32(self.loop.augmented.size)
+        culprit = jnp.where(c.saved.culprit < 0, method.culprit(c.point), observed)
+        return Solved(*solved, c.status, c.steps, c.rejected, culprit, c.counts)
 
 
 def least_step(t: Scalar, stop: Scalar) -> Scalar:

@@ -7,9 +7,14 @@ the loop only hands it back.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
+import operator
 from typing import Any, NamedTuple, Protocol
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from vht.solve.crossings import Jumps
@@ -57,6 +62,18 @@ class Step:
     seen: list[Switches]
     regular: Bool[Array, ""]
     inner: Any
+
+
+class Written(NamedTuple):
+    """Tables after a save.
+
+    Attributes:
+        tables: with NaN in all of them at this save unless everything observed is finite.
+        culprit: number of the first that is not, or that has a derivative that is not; -1 if there is none.
+    """
+
+    tables: Tables
+    culprit: Int[Array, ""]
 
 
 class Propagator(Protocol):
@@ -113,7 +130,7 @@ class Propagator(Protocol):
         """Tables for what is saved, full of NaN."""
         ...
 
-    def save(self, tables: Tables, index: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> Tables:
+    def save(self, tables: Tables, index: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> Written:
         """Write what is observed at a point."""
         ...
 
@@ -126,7 +143,7 @@ class Propagator(Protocol):
         point: Point,
         theta: Scalar,
         inputs: Inputs,
-    ) -> Tables:
+    ) -> Written:
         """Write what is observed at a fraction of a step."""
         ...
 
@@ -154,6 +171,21 @@ def all_finite(values: Values) -> Bool[Array, ""]:
     for v in values:
         finite = finite & (abs(v) < jnp.inf)
     return finite
+
+
+def first_not_finite(*rows: Values) -> Int[Array, ""]:
+    """The first place at which one of some tuples of equal length is not finite; -1 if there is none."""
+    none = jnp.full((), -1, np.int32)
+
+    def search() -> Int[Array, ""]:
+        found = none
+        for place, column in reversed(list(enumerate(zip(*rows, strict=True)))):
+            found = jnp.where(all_finite(column), found, np.int32(place))
+        return found
+
+    # the sum is finite only if all are, which they nearly always are
+    total = functools.reduce(operator.add, itertools.chain(*rows))
+    return lax.cond(abs(total) < jnp.inf, lambda: none, search)
 
 
 def mean_square(ratios: Values) -> Scalar:

@@ -182,7 +182,7 @@ class Request:
         )
         unit = getattr(self.model, "time", "s")
         name, of = type(self.model).__name__, self.plan.system.states
-        settings = Settings(name, unit, self.method, used.backend, of, self.note, used.device)
+        settings = Settings(name, unit, self.method, used.backend, of, self.note, used.device, self.plan.observed)
         return Trajectory(
             times=self.given.times,
             values=dict(results.values),

@@ -27,6 +27,12 @@ class Status(enum.IntEnum):
         return _MESSAGES[self]
 
 
+NOT_SAVED = (
+    "It, or one of its derivatives, became NaN or infinite while the states were finite: look at this twin's parameters, "
+    "initial state and schedule for impossible values, or leave it out of `observe`."
+)
+"""Says more of `Status.NON_FINITE` where an observed quantity, which goes before it, was not finite at a save."""
+
 _MESSAGES = {
     Status.OK: "The solve reached the last time.",
     Status.MAX_STEPS: (

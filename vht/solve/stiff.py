@@ -20,8 +20,8 @@ from vht.solve import rosenbrock as rodas
 from vht.solve.consistent import Constraints
 from vht.solve.crossings import Jumps
 from vht.solve.directions import Directions, Index, MovedEvents
-from vht.solve.explicit import first_step, write_row
-from vht.solve.propagate import Span, Step, all_finite, choose, mean_square
+from vht.solve.explicit import first_step, nowhere_unless, write_row
+from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, mean_square
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.sparse import Entries, jacobian
 from vht.solve.steppers import underestimate
@@ -352,7 +352,7 @@ class Stiff:
 
         return _Tables(empty(), empty(self.m) if self.m else (), empty() if self.time_rates else ())
 
-    def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> _Tables:
+    def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> Written:
         table = point.s
         rows = None if table is None else lambda k: self.row(table, k)
         return self._save(tables, index, t, point.x, rows, point.lines, inputs)
@@ -366,7 +366,7 @@ class Stiff:
         point: _Point,
         theta: Scalar,
         inputs: Inputs,
-    ) -> _Tables:
+    ) -> Written:
         table, work = point.s, step.inner.work
         rows = None if table is None else lambda k: self.row_inside(work, self.row(table, k), k, theta)
         return self._save(tables, index, t, self.inside(step, point, theta), rows, point.lines, inputs)
@@ -380,23 +380,34 @@ class Stiff:
         rows: Callable[[Index], Values] | None,
         lines: Array | None,
         inputs: Inputs,
-    ) -> _Tables:
+    ) -> Written:
         time, u = self.cast(t), inputs.at(t)
-        values = write_row(tables.values, index, self.augmented.observer(time, self.p, x, u))
-        rates = tables.time_rates
+        values, rates = self.augmented.observer(time, self.p, x, u), ()
         if self.time_rates:
             f = self.full_rates(time, x, u, inputs.line.slopes)
-            rates = write_row(rates, index, self.augmented.observed_rate(time, self.p, x, u, inputs.line.slopes, f))
-        if rows is None:
-            return _Tables(values, (), rates)
-        elapsed = self.elapsed(inputs, t)
+            rates = self.augmented.observed_rate(time, self.p, x, u, inputs.line.slopes, f)
+        culprit = first_not_finite(values, *((rates,) if self.time_rates else ()))
+        tangents = tables.tangents
+        if rows is not None:
+            elapsed, saves, around = self.elapsed(inputs, t), length(self.twin.times), rows
 
-        def of(k: Index, tangents: tuple[Array, ...]) -> tuple[Array, ...]:
-            own, du = self.directions.own(k, self.p), self.du(lines, k, elapsed)
-            found = self.augmented.observed_tangent(time, self.p, x, u, rows(k), own, du)
-            return write_row(tangents, k * length(self.twin.times) + index, found)
+            def of(k: Index, carry: tuple[tuple[Array, ...], Index]) -> tuple[tuple[Array, ...], Index]:
+                tangents, culprit = carry
+                own, du = self.directions.own(k, self.p), self.du(lines, k, elapsed)
+                found = self.augmented.observed_tangent(time, self.p, x, u, around(k), own, du)
+                culprit = jnp.where(culprit < 0, first_not_finite(found), culprit)
+                return write_row(tangents, k * saves + index, found), culprit
 
-        return _Tables(values, self.each(of, tables.tangents), rates)
+            tangents, culprit = self.each(of, (tangents, culprit))
+            nothing = (jnp.full((), jnp.nan, self.dtype),) * len(values)
+
+            def blank(k: Index, tangents: tuple[Array, ...]) -> tuple[Array, ...]:
+                return write_row(tangents, nowhere_unless(culprit >= 0, k * saves + index), nothing)
+
+            tangents = self.each(blank, tangents)
+        place = nowhere_unless(culprit < 0, index)
+        values, rates = write_row(tables.values, place, values), write_row(tables.time_rates, place, rates)
+        return Written(_Tables(values, tangents, rates), culprit)
 
     def solved(self, tables: _Tables) -> tuple[Any, Any, Any]:
         return tables.values, tables.tangents, tables.time_rates

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from vht.solve.methods import Method
-from vht.solve.status import Status
+from vht.solve.status import NOT_SAVED, Status
 
 Numbers = Array | np.ndarray
 """Inside a transformation of JAX they are its arrays, outside NumPy's."""
@@ -40,6 +40,7 @@ class Settings:
         method: the method with its settings.
         backend: that ran, "lanes" or "xla".
         states: names of the model's states.
+        observed: names of what is saved, in the order in which culprits are numbered.
         note: why this method ran, if `Auto` chose it.
         device: platform that it ran on, such as "cpu" or "gpu"; inside a transformation the one to be expected.
     """
@@ -51,6 +52,7 @@ class Settings:
     states: tuple[str, ...] = ()
     note: str = ""
     device: str = "cpu"
+    observed: tuple[str, ...] = ()
 
 
 class Failure(NamedTuple):
@@ -71,7 +73,8 @@ class Trajectory(eqx.Module):
         status: `Status` code of each twin.
         steps: tried, per twin.
         rejected: steps that the error test refused, per twin.
-        culprit: number of the state, an algebraic variable, for which no value was found, per twin; -1 where there is none.
+        culprit: what a failure is about, per twin: number of the state, an algebraic variable, for which no value was found,
+            or the number of states and that of the observed quantity that was not finite; -1 where there is none.
         events: by name of the event of the state, how often it happened, per twin; one at the very last time is not counted.
         settings: how it was made.
         labels: of the values.
@@ -100,8 +103,11 @@ class Trajectory(eqx.Module):
 
     def message(self, twin: int) -> str:
         """How a twin's solve ended, and what to try."""
-        message, culprit = Status(int(self.status[twin])).message, int(self.culprit[twin])
-        return message if culprit < 0 else f"`{self.settings.states[culprit]}`: {message}"
+        status, culprit = Status(int(self.status[twin])), int(self.culprit[twin])
+        if culprit < 0:
+            return status.message
+        message = status.message if culprit < len(self.settings.states) else NOT_SAVED
+        return f"`{(*self.settings.states, *self.settings.observed)[culprit]}`: {message}"
 
     def failures(self) -> list[Failure]:
         """The twins that did not reach their last time, in order."""

@@ -59,7 +59,8 @@ class Solved(NamedTuple):
         status: a `Status` code, int32.
         steps: tried, int32.
         rejected: those of them that were not accepted, int32.
-        culprit: number of the algebraic variable for which no value was found, int32; -1 where there is none.
+        culprit: number of the algebraic variable for which no value was found, or the number of states and that of the
+            observed quantity that was not finite at a save, int32; -1 where there is none.
         events: how often each event of the state happened, int32.
     """
 

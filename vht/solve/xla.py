@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Int
 from vht.solve.largest import largest
 from vht.solve.loop import FLOOR_ULPS
 from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen, Tsit5
+from vht.solve.propagate import first_not_finite
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
 from vht.solve.system import Scalar, Values
@@ -39,6 +40,7 @@ class _State(NamedTuple):
     status: Int[Array, ""]
     steps: Int[Array, ""]
     rejected: Int[Array, ""]
+    culprit: Int[Array, ""]
 
 
 def solve_twin(augmented: Augmented, method: Method, time_rates: bool, twin: Twin) -> Solved:
@@ -95,8 +97,20 @@ class _Segments:
             rates = self.augmented.observed_rate(time, p, x, u, inputs.line.slopes, f)
         return values, tangents, rates
 
-    def fill(self, tables: Any, found: Any, here: Bool[Array, " saves"]) -> Any:
-        return jax.tree.map(lambda table, new: jnp.where(here, new, table), tables, found)
+    def fill(self, c: _State, found: Any, here: Bool[Array, " saves"]) -> _State:
+        """Save what was found at some of the times, up to where something observed is not finite."""
+        values, tangents, rates = found
+        rows = (values, *tangents, *((rates,) if self.time_rates else ()))
+        culprits = jax.vmap(first_not_finite)(*rows)
+        bad = here & (culprits >= 0)
+        kept = here & ~(jnp.cumsum(bad.astype(np.int32)) > 0)
+        tables = jax.tree.map(lambda table, new: jnp.where(kept, new, table), c.tables, found)
+        failed = bad.any()
+        return c._replace(
+            tables=tables,
+            status=jnp.where(failed, np.int32(Status.NON_FINITE), c.status),
+            culprit=jnp.where(failed, np.int32(self.n) + culprits[jnp.argmax(bad)], c.culprit),
+        )
 
     def smooth(self, c: _State, stop: Scalar) -> _State:
         """Solve up to a stop, without events on the way, and save."""
@@ -167,14 +181,15 @@ class _Segments:
             (diffrax.RESULTS.singular, Status.NON_FINITE),
         ):
             status = jnp.where(short & (solution.result == result), code, status)
-        return c._replace(
+        after = c._replace(
             t=stop,
             y=y,
-            tables=self.fill(c.tables, found, here),
             status=status.astype(np.int32),
             steps=c.steps + solution.stats["num_steps"].astype(np.int32),
             rejected=c.rejected + solution.stats["num_rejected_steps"].astype(np.int32),
         )
+        # before the solve failed, if it did
+        return self.fill(after, found, here)
 
     def segment(self, c: _State, index: Int[Array, ""]) -> tuple[_State, None]:
         """Up to event `index` (past the last one: to the end), and over it."""
@@ -239,16 +254,17 @@ class _Segments:
         y = augmented.start(twin.start.astype(self.dtype), twin.parameters, y, u)
 
         nothing = jnp.full(twin.times.shape, jnp.nan, self.dtype)
-        first = self.observe(twin.start, y, inputs)
-        tables = jax.tree.map(lambda v: jnp.where(self.times <= twin.start, v, nothing), first)
+        first = jax.tree.map(lambda v: jnp.broadcast_to(v, twin.times.shape), self.observe(twin.start, y, inputs))
+        tables = jax.tree.map(lambda _: nothing, first)
         zero = jnp.zeros((), np.int32)
         possible = jnp.stack([jnp.isfinite(v) for v in y]).all()
         status = jnp.where(possible, np.int32(Status.OK), np.int32(Status.NON_FINITE))
-        c = _State(twin.start, y, inputs, tables, status, zero, zero)
+        c = _State(twin.start, y, inputs, tables, status, zero, zero, jnp.full((), -1, np.int32))
+        c = self.fill(c, first, (self.times <= twin.start) & possible)
         segments = 1 if events is None else events.time.shape[0] + 1
         if segments == 1:
             c, _ = self.segment(c, zero)
         else:
             c, _ = lax.scan(self.segment, c, jnp.arange(segments, dtype=np.int32))
         values, tangents, rates = c.tables
-        return Solved(values, tangents, rates, c.status, c.steps, c.rejected, jnp.full((), -1, np.int32), ())
+        return Solved(values, tangents, rates, c.status, c.steps, c.rejected, c.culprit, ())
