@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ import vht
 from vht.model import Organ, Scalar, Vars, gate, param, port, state
 from vht.solve import Rodas5P, RushLarsen, Status, Tsit5, simulate, simulate_with_jacobian
 
-SETTINGS = {"rtol": 1e-8, "atol": 1e-10}
+SETTINGS: dict[str, Any] = {"rtol": 1e-8, "atol": 1e-10}
 METHODS = [
     pytest.param(Tsit5(**SETTINGS), "lanes", id="Tsit5"),
     pytest.param(Tsit5(step=0.01), "lanes", id="Tsit5 fixed"),
