@@ -26,7 +26,8 @@ def nested_jaxpr(eqn: Any) -> jex.ClosedJaxpr | None:
     """The jaxpr that a call-like equation (jit, custom_jvp, remat, ...) runs, None if it is no such equation."""
     name = _CALLS.get(eqn.primitive.name)
     inner = None if name is None else eqn.params.get(name)
-    return jex.ClosedJaxpr(inner, ()) if isinstance(inner, jex.Jaxpr) else inner
+    # from jax 0.12 on the two are one class, which brings its constants
+    return inner if inner is None or isinstance(inner, jex.ClosedJaxpr) else jex.ClosedJaxpr(inner, ())
 
 
 def scan_counts(eqn: Any) -> tuple[int, int]:
