@@ -23,6 +23,7 @@ from vht_kernels.emitter import I32, I64, PTR, Emitter, Value
 from vht_kernels.errors import LoweringError, unsupported
 from vht_kernels.loops import INDEX
 from vht_kernels.memory import Extent, Memory
+from vht_kernels.order import ordered
 from vht_kernels.rules import RULES, convert
 from vht_kernels.uniform import Uniform, inner_jaxprs, nested_jaxpr
 from vht_kernels.versions import Operand, Table
@@ -194,7 +195,11 @@ class _Walk:
                 return self.e.constant(atom.val, np.dtype(aval.dtype))
             return env[atom]
 
-        for eqn in jaxpr.eqns:
+        def invariant(variable: Any) -> bool:
+            value = env[variable]
+            return isinstance(value, Value) and self.e.is_invariant(value)
+
+        for eqn in jaxpr.eqns if self.e.width else ordered(jaxpr, invariant):
             results = self._equation(eqn, [value_of(a) for a in eqn.invars])
             env.update(zip(eqn.outvars, results, strict=True))
         return [value_of(a) for a in jaxpr.outvars]
