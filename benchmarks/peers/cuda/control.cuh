@@ -127,7 +127,7 @@ template <class Problem> __global__ void __launch_bounds__(256) adaptive(Argumen
       factor = finite ? smaller(larger(factor, T(control::shrink)), T(control::grow)) : T(control::shrink_non_finite);
       C next = taken * C(factor);
       if (accepted) {
-        if (taken < h) next = larger(next, h);  // a step cut short says nothing against the size that was meant
+        if (taken < h * (1.0 - 1e-9)) next = larger(next, h);  // a step cut short says nothing against the size that was meant
         log_error = smaller(larger(log_now, T(control::least_log)), T(0));
         t = end;
 #pragma unroll(some)
