@@ -138,6 +138,7 @@ def test_calls_are_timed_with_fresh_arguments():
     found = timed(make, lambda k: k, repeats=5, most=60.0)
     assert made == [0, 1, 2, 3, 4, 5] and found.result == found.last == 5 and len(found.seconds) == 5
     assert len(timed(make, lambda k: k, repeats=5, most=0.0).seconds) == 3
+    assert len(timed(make, lambda k: k, repeats=5, most=60.0, worth=lambda k: k > 0).seconds) == 1
     assert rolled({"a": np.arange(3.0)}, 1)["a"].tolist() == [2.0, 0.0, 1.0]
 
 

@@ -34,7 +34,13 @@ class Timed(Generic[T]):
         return statistics.median(self.seconds)
 
 
-def timed(make: Callable[[int], Any], call: Callable[[Any], T], repeats: int, most: float) -> Timed[T]:
+def timed(
+    make: Callable[[int], Any],
+    call: Callable[[Any], T],
+    repeats: int,
+    most: float,
+    worth: Callable[[T], bool] = lambda _: True,
+) -> Timed[T]:
     """Call once to warm up, then so many times, with new arguments each time.
 
     Args:
@@ -42,12 +48,15 @@ def timed(make: Callable[[int], Any], call: Callable[[Any], T], repeats: int, mo
         call: returns when its work is done.
         repeats: how often, at least `FEWEST`.
         most: seconds of all calls together, after which no more than the `FEWEST` are made.
+        worth: whether a result is worth more calls; if the first is not, its time is all there is.
     """
     spent = time.perf_counter()
     given = make(0)
     begin = time.perf_counter()
     result = call(given)
     first = time.perf_counter() - begin
+    if not worth(result):
+        return Timed(result, 0, first, (first,))
     seconds: list[float] = []
     last = 0
     while len(seconds) < FEWEST or (len(seconds) < repeats and time.perf_counter() - spent < most):
