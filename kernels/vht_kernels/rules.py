@@ -233,6 +233,28 @@ def _square(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
     return RULES["mul"].lower(e, eqn, [args[0], args[0]])
 
 
+@_rule("one_minus_square")
+def _one_minus_square(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
+    one = e.constant(1, args[0].dtype)
+    factors = [RULES[name].lower(e, eqn, [one, args[0]]) for name in ("add", "sub")]
+    return RULES["mul"].lower(e, eqn, factors)
+
+
+@_rule("polynomial")
+def _polynomial(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
+    x, *coefficients = args
+    result = coefficients[-1]
+    for c in reversed(coefficients[:-1]):
+        result = RULES["add"].lower(e, eqn, [RULES["mul"].lower(e, eqn, [result, x]), c])
+    return result
+
+
+@_rule("log2")
+def _log2(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
+    logarithm = RULES["log"].lower(e, eqn, args)
+    return RULES["div"].lower(e, eqn, [logarithm, e.constant(math.log(2.0), args[0].dtype)])
+
+
 @_rule("pow")
 def _pow(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
     x, y = args

@@ -233,6 +233,8 @@ def _equation(eqn: Any, units: list[Any]) -> list[Any]:
             return [ANY if units[0] is ANY else units[0] / over]
         case "square":
             return [_power(units[0], 2)]
+        case "polynomial":
+            return [_polynomial(eqn, units)]
         case "integer_pow":
             return [_power(units[0], eqn.params["y"])]
         case "sqrt" | "rsqrt" | "cbrt":
@@ -307,6 +309,12 @@ def _alike(eqn: Any, units: list[Any]) -> Any:
     return known[0] if known else ANY
 
 
+def _polynomial(eqn: Any, units: list[Any]) -> Any:
+    x, *coefficients = units
+    constant, *others = coefficients
+    return _alike(eqn, [constant, *(ANY if ANY in (c, x) else c * x**k for k, c in enumerate(others, 1))])
+
+
 def _power(unit: Any, exponent: float) -> Any:
     return ANY if unit is ANY else unit**exponent
 
@@ -340,6 +348,7 @@ _NUMBERS = frozenset(
             "expm1",
             "log",
             "log1p",
+            "log2",
             "logistic",
             "sin",
             "cos",
@@ -350,7 +359,7 @@ _NUMBERS = frozenset(
             "sinh",
             "cosh",
         ),
-        *("tanh", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma", "digamma", "and", "or", "not", "xor"),
+        *("one_minus_square", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma", "digamma", "and", "or", "not", "xor"),
         *("shift_left", "shift_right_logical", "shift_right_arithmetic"),
     )
 )

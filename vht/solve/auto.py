@@ -39,6 +39,7 @@ _FUNCTIONS = frozenset(
             "expm1",
             "log",
             "log1p",
+            "log2",
             "logistic",
             "pow",
             "cbrt",

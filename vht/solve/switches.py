@@ -53,7 +53,7 @@ def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], f
     for eqn in jaxpr.eqns:
         values, moving = zip(*map(known, eqn.invars), strict=True) if eqn.invars else ((), ())
         inner = next((eqn.params[n] for n in ("jaxpr", "call_jaxpr") if n in eqn.params), None)
-        if isinstance(inner, jex.Jaxpr):
+        if isinstance(inner, jex.Jaxpr) and not isinstance(inner, jex.ClosedJaxpr):  # one class from jax 0.12 on
             inner = jex.ClosedJaxpr(inner, ())
         if inner is not None and str(eqn.params.get("name", "")).startswith(SMOOTH):
             # made of pieces that join smoothly
