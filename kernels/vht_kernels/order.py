@@ -34,12 +34,11 @@ def ordered(jaxpr: jex.Jaxpr, invariant: Callable[[Any], bool]) -> list[Any]:
             stretches += [[eqn], []]
         else:
             stretches[-1].append(eqn)
-    later = [set(_variables(jaxpr.outvars))]
-    for stretch in reversed(stretches[1:]):
-        later.append(later[-1].union(*(_variables(eqn.invars) for eqn in stretch)))
+    last = {v: number for number, stretch in enumerate(stretches) for eqn in stretch for v in _variables(eqn.invars)}
+    last.update(dict.fromkeys(_variables(jaxpr.outvars), len(stretches)))
     written: list[Any] = []
-    for stretch, used_later in zip(stretches, reversed(later), strict=True):
-        written += _Stretch(stretch, free, used_later).ordered() if len(stretch) > 2 else stretch
+    for number, stretch in enumerate(stretches):
+        written += _Stretch(stretch, free, last, number).ordered() if len(stretch) > 2 else stretch
     return written
 
 
@@ -64,17 +63,18 @@ class _Stretch:
     Args:
         eqns: of scalars.
         free: variables that cost nothing; those that are computed from nothing else are added.
-        later: variables that are used after the stretch.
+        last: the number of the stretch that uses a variable last.
+        number: of this stretch.
     """
 
-    def __init__(self, eqns: Sequence[Any], free: set[Any], later: set[Any]) -> None:
+    def __init__(self, eqns: Sequence[Any], free: set[Any], last: dict[Any, int], number: int) -> None:
         self.eqns = eqns
         self.inputs = [_variables(eqn.invars) for eqn in eqns]
         self.free = free
         for eqn, inputs in zip(eqns, self.inputs, strict=True):
             if free.issuperset(inputs):
                 free.update(eqn.outvars)
-        self.later = later
+        self.last, self.number = last, number
         self.users: dict[Any, list[int]] = collections.defaultdict(list)
         for i, inputs in enumerate(self.inputs):
             for v in inputs:
@@ -120,7 +120,8 @@ class _Stretch:
     def _change(self, i: int) -> int:
         """Bits that wait after an equation more than before it."""
         begun = sum(_bits(v) for v in self.eqns[i].outvars if v not in self.free)
-        ended = sum(
-            _bits(v) for v in self.inputs[i] if self.uses[v] == 1 and v not in self.free and v not in self.later
-        )
+        ended = sum(_bits(v) for v in self.inputs[i] if self.uses[v] == 1 and self._ends_here(v))
         return begun - ended
+
+    def _ends_here(self, variable: Any) -> bool:
+        return variable not in self.free and self.last[variable] == self.number
