@@ -359,7 +359,22 @@ _NUMBERS = frozenset(
             "sinh",
             "cosh",
         ),
-        *("one_minus_square", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma", "digamma", "and", "or", "not", "xor"),
+        *(
+            "one_minus_square",
+            "tanh",
+            "asinh",
+            "acosh",
+            "atanh",
+            "erf",
+            "erfc",
+            "erf_inv",
+            "lgamma",
+            "digamma",
+            "and",
+            "or",
+            "not",
+            "xor",
+        ),
         *("shift_left", "shift_right_logical", "shift_right_arithmetic"),
     )
 )
