@@ -391,7 +391,7 @@ class Regroup:
     sample: int = 512
     moved: float = 0.05
     pilots: int = 2
-    slices: int = 8
+    slices: int = 4
     repeats: int = 5
     fitted: int = 1024
     fit_rtol: float = 1e-5

@@ -15,6 +15,7 @@ from benchmarks.cases import Regroup
 from benchmarks.outcome import Column, Outcome, Say, Table
 from benchmarks.regroup_cohorts import Cohort, cohorts
 from benchmarks.regroup_fits import FITS, fits
+from vht.solve import regroup
 from vht.solve.regroup import expectation, fitted, longest_first, numbers, turns
 
 # lanes in lockstep: of a vector of float64 with AVX-512, and of a warp
@@ -99,7 +100,7 @@ def run(case: Regroup, say: Say) -> Outcome:
         "twins, whose solve is its cost; in slices those are twins of the slice before, and cost nothing.",
         f"Clock: medians of {case.repeats} runs in turns, sorting, moving the twins and moving the results back included; "
         "processor seconds are those of both cores, which what else the machine does disturbs less.",
-        f"Slices of {case.slices} a cohort: each is ordered by what the one before told, if that promised "
+        f"Slices of {case.slices} a cohort: the first one comes as it is, and tells the order of the others, if it promises "
         "vht.solve.regroup.LEAST_GAIN; the gain is over slices in the caller's order.",
         "Calibration: each round is ordered by the steps that the same twins took in the round before; gains of 8 and 32 are "
         "of all rounds together.",
@@ -260,22 +261,13 @@ def _in_order(cohort: Cohort, order: Order) -> Any:
 
 
 def _in_slices(cohort: Cohort, slices: int, regrouped: bool) -> Any:
-    """As `simulate` goes through slices, each put in order by what the one before told."""
-    count = len(cohort)
-    size = -(-count // slices)
-    table, expected = None, None
-    for begin in range(0, count, size):
-        rows = np.minimum(np.arange(begin, begin + size), count - 1)
-        if expected is not None:
-            rows = expected.order(cohort.given, rows)
-        found = jax.tree.map(np.asarray, _results(cohort.take(rows).solve()))
-        if table is None:
-            table = jax.tree.map(lambda leaf: np.empty((count, *leaf.shape[1:]), leaf.dtype), found)
-        for whole, part in zip(jax.tree.leaves(table), jax.tree.leaves(found), strict=True):
-            whole[rows] = part
-        if regrouped:
-            expected = expectation(cohort.given, rows, found[1], VECTOR)
-    return table
+    """In slices, each put in order by what the ones before told, or as they come."""
+    size = -(-len(cohort) // slices)
+    regroup.expectation = expectation if regrouped else lambda *_: None
+    try:
+        return cohort.solve(size)
+    finally:
+        regroup.expectation = expectation
 
 
 def _results(found: Any) -> tuple[Any, ...]:

@@ -102,8 +102,8 @@ class Cohort:
         """Their numbers, as the solver has them."""
         return Request.of(self.model, self.times, dict(self.columns), None, 0.0, self.schedule, None, self.method).given
 
-    def solve(self) -> Any:
-        """In lanes."""
+    def solve(self, size: int | None = None) -> Any:
+        """In lanes; in slices of a size, if one is given."""
         return simulate(
             self.model,
             self.times,
@@ -111,6 +111,8 @@ class Cohort:
             schedule=self.schedule,
             method=self.method,
             backend="lanes",
+            device="cpu",
+            slice_size=size,
         )
 
 

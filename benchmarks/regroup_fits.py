@@ -67,7 +67,7 @@ def _row(own: bool, case: Regroup, lanes: Sequence[int], say: Say) -> dict[str, 
                 rounds.clear()
                 solver.longest_first = order
                 begin, busy = time.perf_counter(), time.process_time()
-                found[way] = calibrate(problem, backend="lanes")
+                found[way] = calibrate(problem, backend="lanes", device="cpu")
                 if repeat:  # the first ones compile
                     runs[way].append((time.perf_counter() - begin, time.process_time() - busy))
     finally:
