@@ -7,6 +7,7 @@ import inspect
 import sys
 from typing import ClassVar
 
+import agreement
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,15 +32,8 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="PTX is run through a C
 
 def agree(fn, *args, in_axes=0, rtol=1e-12, atol=1e-12, threads=32):
     """PTX and XLA give the same values, dtypes and shapes."""
-    expected = jax.tree.leaves(jax.jit(jax.vmap(fn, in_axes=in_axes))(*args))
-    found = jax.tree.leaves(through_ptx(lanes(fn, in_axes=in_axes), *args, threads=threads))
-    assert len(found) == len(expected)
-    for a, b in zip(found, expected, strict=True):
-        assert a.dtype == b.dtype and a.shape == b.shape
-        if jnp.issubdtype(a.dtype, jnp.floating):
-            np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
-        else:
-            np.testing.assert_array_equal(a, b)
+    run = functools.partial(through_ptx, threads=threads)
+    agreement.agree(fn, *args, in_axes=in_axes, rtol=rtol, atol=atol, run=run)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
