@@ -32,7 +32,9 @@ def methods(model: Organ) -> list[str]:
 
 
 def program(name: str, model: Organ, method: str, dtype: str = "float64", directions: int = 0) -> Program:
-    """The one kernel of a solve in which every twin has its own parameters and all have one schedule.
+    """The kernel of a solve in which every twin has its own parameters and all have one schedule.
+
+    Large models share their directions out among kernels, which differ in the parameters that they move: it is the first.
 
     Args:
         name: of the model in the catalogue, by which what drives it is found.
@@ -50,5 +52,4 @@ def program(name: str, model: Organ, method: str, dtype: str = "float64", direct
     moved = tuple(request.direction(key) for key in list(columns)[:directions])
     with jax.enable_x64(True):
         found = programs(functools.partial(solve, plan, directions=moved), padded(request.given))
-    (only,) = found
-    return only
+    return found[0]
