@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import vht
+from vht.calibrate import CalibrationStatus, Free, Measurements, Observable, Problem, band, calibrate
 from vht.model import Organ, Scalar, Vars, gate, param, port, state
-from vht.solve import Rodas5P, RushLarsen, Status, Tsit5, simulate, simulate_with_jacobian
+from vht.solve import Rodas5P, RushLarsen, Status, Tsit5, choose_method, simulate, simulate_with_jacobian
 
 SETTINGS: dict[str, Any] = {"rtol": 1e-8, "atol": 1e-10}
 METHODS = [
@@ -154,6 +155,101 @@ def test_a_derivative_in_one_direction_is_enough(method, backend):
     np.testing.assert_allclose(slopes["own"][..., free.index("c")], np.where(good, x, np.nan), rtol=1e-6, atol=1e-12)
     np.testing.assert_array_equal(slopes["own"][..., free.index("end")], np.where(good, 0.0, np.nan))
     np.testing.assert_allclose(found.values["own"], np.where(good, x, np.nan), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(("method", "backend"), METHODS)
+def test_gaps_are_left_as_they_are_where_they_are_allowed(method, backend):
+    # x is 0 at the first save alone
+    found, slopes = simulate_with_jacobian(
+        Falling(),
+        TIMES,
+        free=["c", "k"],
+        initial={"x": 0.0},
+        twins={"k": [-1.0, -2.0]},
+        observe=["double", "log", "root"],
+        method=method,
+        backend=backend,
+        gaps=True,
+    )
+    speed = np.array([[1.0], [2.0]])
+    x = speed * TIMES
+    np.testing.assert_array_equal(found.status, Status.OK)
+    np.testing.assert_array_equal(found.culprit, -1)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(found.values["log"], np.log(x), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found.values["double"], 2.0 * x, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(slopes["double"][..., 0], 2.0 * x, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(slopes["double"][..., 1], np.broadcast_to(-2.0 * TIMES, x.shape), rtol=1e-6, atol=1e-12)
+    later = np.asarray(slopes["root"])[:, 1:, 1]
+    np.testing.assert_allclose(later, -0.5 * TIMES[1:] / np.sqrt(x[:, 1:]), rtol=1e-6)
+    assert not np.isfinite(np.asarray(slopes["root"])[:, 0, 1]).any()
+
+
+class Decay(Organ):
+    """Stiff, with what is infinite at the start."""
+
+    k: Scalar = param(1e4, "1/s", "how fast x follows y")
+    slow: Scalar = param(1.0, "1/s", "how fast y decays")
+
+    class State(Vars):
+        x: Scalar = state(0.0, "1", "what follows")
+        y: Scalar = state(1.0, "1", "what decays")
+
+    class Out(Vars):
+        log: Scalar = port("1", "minus infinity at the start")
+
+    def rates(self, t, x, u):
+        return self.State(x=self.k * (x.y - x.x), y=-self.slow * x.y)
+
+    def outputs(self, t, x, u):
+        return self.Out(log=jnp.log(x.x))
+
+
+def test_what_is_observed_does_not_choose_the_method():
+    assert isinstance(choose_method(Decay(), TIMES), Rodas5P)
+
+
+class Absorbed(Organ):
+    """What is absorbed from the gut, of which there is nothing in the blood at the start."""
+
+    ka: Scalar = param(1.0, "1/s", "absorption", bounds=(0.0, 10.0))
+    ke: Scalar = param(0.2, "1/s", "elimination", bounds=(0.0, 10.0))
+
+    class State(Vars):
+        gut: Scalar = state(10.0, "1", "in the gut")
+        blood: Scalar = state(0.0, "1", "in the blood")
+
+    class Out(Vars):
+        log: Scalar = port("1", "minus infinity at the start")
+        root: Scalar = port("1", "zero at the start, without a slope")
+
+    def rates(self, t, x, u):
+        return self.State(gut=-self.ka * x.gut, blood=self.ka * x.gut - self.ke * x.blood)
+
+    def outputs(self, t, x, u):
+        return self.Out(log=jnp.log(x.blood), root=jnp.sqrt(x.blood))
+
+
+@pytest.mark.parametrize(("output", "scale"), [("log", np.log), ("root", np.sqrt)])
+def test_a_calibration_needs_what_is_measured_where_it_is_measured(output, scale):
+    ka, ke, at, early = 1.5, 0.3, np.array([0.5, 1.0, 2.0, 4.0, 8.0]), np.array([0.0, 1.0])
+    blood = 10.0 * ka / (ka - ke) * (np.exp(-ke * at) - np.exp(-ka * at))
+    # at time 0 only the gut is measured
+    table = Measurements(
+        twin=[0] * 7,
+        time=np.concatenate([at, early]),
+        observable=["blood"] * 5 + ["gut"] * 2,
+        value=np.concatenate([scale(blood), 10.0 * np.exp(-ka * early)]),
+        sd=[0.1] * 7,
+    )
+    observables = {"blood": Observable(output), "gut": Observable("gut")}
+    problem = Problem(Absorbed(), {"ka": Free(), "ke": Free()}, observables, table)
+    fitted = calibrate(problem)
+    np.testing.assert_array_equal(fitted.status, CalibrationStatus.OK)
+    np.testing.assert_allclose(fitted.estimate, [[ka, ke]], rtol=1e-4)
+    # nor does the first time take the curve with it
+    curve = band(problem, fitted, np.concatenate([[0.0], at])).value["blood"][0]
+    np.testing.assert_allclose(curve[1:], scale(blood), rtol=1e-4, atol=1e-4)
 
 
 def test_a_gradient_is_that_of_the_twins_that_have_values():

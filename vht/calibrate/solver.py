@@ -96,6 +96,8 @@ def _chunk(
         method=problem.solver,
         backend=backend,  # type: ignore[arg-type]
         device=device,
+        # every observable is there at every time, also where only another one is measured
+        gaps=True,
     )
     values = np.stack([np.asarray(trajectory.values[name])[:count] for name in observed])
     slopes = np.stack([np.asarray(jacobian[name])[:count] for name in observed])

@@ -80,6 +80,10 @@ def decided(request: Request, pilot: Pilot) -> Request:
         cost = step_costs(request.plan.system)
         ratio = cost[1] / cost[0]
         first = pilot(few.with_method(stiff))
+        if (np.asarray(first.culprit) >= len(request.plan.system.states)).any():
+            # what is observed ended a twin, which says nothing of the steps that its states take
+            few = dataclasses.replace(few, plan=dataclasses.replace(few.plan, observed=request.plan.system.states))
+            first = pilot(few.with_method(stiff))
         needed = _steps(first)
         enough = np.median(needed[np.isfinite(needed)]) if np.isfinite(needed).any() else np.inf
         budget = int(min(method.max_steps, LEAST_STEPS + PATIENCE * ratio * enough))

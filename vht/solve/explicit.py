@@ -160,7 +160,7 @@ class SideBySide(abc.ABC):
             x = self.states(point)
             f = self.augmented.system.rates(time, p, x, u)
             rates = (self.augmented.observed_rate(time, p, x, u, inputs.line.slopes, f),)
-        culprit = first_not_finite(values, *tangents, *rates)
+        culprit = first_not_finite(values, *tangents, *rates, gaps=self.augmented.gaps)
         place = nowhere_unless(culprit < 0, index)
         after = _Tables(
             write_row(tables.values, place, values),

@@ -104,6 +104,7 @@ class Plan:
         method: the settings; only those that change the program matter here.
         backend: "lanes", "xla" or "vmap" (this package's own loop under `jax.vmap`, for comparison).
         ordered: ports whose signals are known to be in order of time, for every twin.
+        gaps: whether an entry that is not finite is left as it is, rather than ending its twin.
     """
 
     system: System
@@ -113,6 +114,7 @@ class Plan:
     method: Method
     backend: str
     ordered: tuple[str, ...] = ()
+    gaps: bool = False
 
     @property
     def dtype(self) -> np.dtype:

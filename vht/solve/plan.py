@@ -140,7 +140,7 @@ def _run(plan: Plan, given: Given, group: Sequence[Direction | None], time_rates
     lags = dict(plan.lags)
     real = [d for d in group if d is not None]
     seeds = tuple(seed_of(real[0] if d is None else d, given.schedule, lags) for d in group)
-    augmented = Augmented(plan.system, seeds, plan.observed)
+    augmented = Augmented(plan.system, seeds, plan.observed, plan.gaps)
     if plan.twins == 0:
         return _nobody(plan, given, len(seeds), time_rates)
     twin, axes = kernel_columns(plan, given, group, seeds)

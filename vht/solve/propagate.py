@@ -68,8 +68,8 @@ class Written(NamedTuple):
     """Tables after a save.
 
     Attributes:
-        tables: with NaN in all of them at this save unless everything observed is finite.
-        culprit: number of the first that is not, or that has a derivative that is not; -1 if there is none.
+        tables: with NaN in all of them at this save unless everything observed is finite, or gaps are allowed.
+        culprit: number of the first that is not, or that has a derivative that is not; -1 if there is none or gaps are allowed.
     """
 
     tables: Tables
@@ -173,9 +173,11 @@ def all_finite(values: Values) -> Bool[Array, ""]:
     return finite
 
 
-def first_not_finite(*rows: Values) -> Int[Array, ""]:
-    """The first place at which one of some tuples of equal length is not finite; -1 if there is none."""
+def first_not_finite(*rows: Values, gaps: bool) -> Int[Array, ""]:
+    """The first place at which one of some tuples of equal length is not finite; -1 if there is none, or gaps are allowed."""
     none = jnp.full((), -1, np.int32)
+    if gaps:
+        return none
 
     def search() -> Int[Array, ""]:
         found = none

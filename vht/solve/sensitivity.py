@@ -186,11 +186,13 @@ class Augmented:
         system: the model's functions.
         seeds: of the directions, in their order.
         observed: names of the states and outputs that are saved.
+        gaps: whether what is observed may lack numbers at a save, which else ends the twin.
     """
 
     system: System
     seeds: tuple[Seed, ...]
     observed: tuple[str, ...]
+    gaps: bool = False
 
     @property
     def size(self) -> int:

@@ -114,6 +114,7 @@ def simulate_with_jacobian(
     method: Method = Tsit5(),
     backend: Backend = "auto",
     device: Device = "auto",
+    gaps: bool = False,
     slice_size: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[Trajectory, dict[str, Float[Numbers, "twins saves free"]]]:
@@ -131,6 +132,8 @@ def simulate_with_jacobian(
         method: see `simulate`.
         backend: see `simulate`.
         device: see `simulate`.
+        gaps: leave an entry of the values or of the Jacobian that is not finite as it is, such as the logarithm of a
+            concentration before the first dose, rather than end the twin there.
         slice_size: see `simulate`.
         progress: see `simulate`.
 
@@ -144,6 +147,7 @@ def simulate_with_jacobian(
         DeviceError: as `simulate`.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
+    request = dataclasses.replace(request, plan=dataclasses.replace(request.plan, gaps=gaps))
     request.check()
     if isinstance(free, str):
         raise TypeError(f'`free` must be a list of names, but got a text: write `free=["{free}"]`.')

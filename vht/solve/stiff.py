@@ -386,7 +386,8 @@ class Stiff:
         if self.time_rates:
             f = self.full_rates(time, x, u, inputs.line.slopes)
             rates = self.augmented.observed_rate(time, self.p, x, u, inputs.line.slopes, f)
-        culprit = first_not_finite(values, *((rates,) if self.time_rates else ()))
+        gaps = self.augmented.gaps
+        culprit = first_not_finite(values, *((rates,) if self.time_rates else ()), gaps=gaps)
         tangents = tables.tangents
         if rows is not None:
             elapsed, saves, around = self.elapsed(inputs, t), length(self.twin.times), rows
@@ -395,7 +396,7 @@ class Stiff:
                 tangents, culprit = carry
                 own, du = self.directions.own(k, self.p), self.du(lines, k, elapsed)
                 found = self.augmented.observed_tangent(time, self.p, x, u, around(k), own, du)
-                culprit = jnp.where(culprit < 0, first_not_finite(found), culprit)
+                culprit = jnp.where(culprit < 0, first_not_finite(found, gaps=gaps), culprit)
                 return write_row(tangents, k * saves + index, found), culprit
 
             tangents, culprit = self.each(of, (tangents, culprit))
@@ -404,7 +405,7 @@ class Stiff:
             def blank(k: Index, tangents: tuple[Array, ...]) -> tuple[Array, ...]:
                 return write_row(tangents, nowhere_unless(culprit >= 0, k * saves + index), nothing)
 
-            tangents = self.each(blank, tangents)
+            tangents = tangents if gaps else self.each(blank, tangents)
         place = nowhere_unless(culprit < 0, index)
         values, rates = write_row(tables.values, place, values), write_row(tables.time_rates, place, rates)
         return Written(_Tables(values, tangents, rates), culprit)

@@ -6,6 +6,7 @@ solve is smooth; a scan goes from event to event.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -101,7 +102,7 @@ class _Segments:
         """Save what was found at some of the times, up to where something observed is not finite."""
         values, tangents, rates = found
         rows = (values, *tangents, *((rates,) if self.time_rates else ()))
-        culprits = jax.vmap(first_not_finite)(*rows)
+        culprits = jax.vmap(functools.partial(first_not_finite, gaps=self.augmented.gaps))(*rows)
         bad = here & (culprits >= 0)
         kept = here & ~(jnp.cumsum(bad.astype(np.int32)) > 0)
         tables = jax.tree.map(lambda table, new: jnp.where(kept, new, table), c.tables, found)
