@@ -97,7 +97,7 @@ def run(case: Regroup, say: Say) -> Outcome:
         "each group's most. A gain is what that share grows by; with the cost counted, cost and turns are added.",
         "Those of 32 are figures of step counts, not of a GPU's clock.",
         f"Regression: of the logarithm of the steps, each of a twin's own numbers with its square, from {case.sample} solved "
-        "twins, whose solve is its cost; in slices those are twins of the slice before, and cost nothing.",
+        "twins, whose solve is its cost; in slices those are twins of the first slice, and cost nothing.",
         f"Clock: medians of {case.repeats} runs in turns, sorting, moving the twins and moving the results back included; "
         "processor seconds are those of both cores, which what else the machine does disturbs less.",
         f"Slices of {case.slices} a cohort: the first one comes as it is, and tells the order of the others, if it promises "
