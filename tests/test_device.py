@@ -1,7 +1,10 @@
 """Where a solve runs, and what is said where it cannot: a driver, a plugin and devices that are not there play machines."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import types
 
 import jax
@@ -114,6 +117,27 @@ def test_gpus_that_are_turned_off(machine, monkeypatch):
     assert re.search(f"but {TURNED_OFF}", missing())
     monkeypatch.setattr(device, "_platforms", lambda: ("cuda", "cpu"))
     assert "JAX sees none" in missing()
+
+
+@pytest.mark.parametrize("problem", [RuntimeError("no such backend"), AssertionError()])
+def test_jax_without_any_device(machine, monkeypatch, problem):
+    def no_device(**_):
+        raise problem
+
+    machine(plugin=False)
+    monkeypatch.setattr(device.jax, "local_devices", no_device)
+    assert WITHOUT_PLUGIN in missing()
+
+
+def test_jax_told_to_use_what_is_not_there_says_what_a_gpu_lacks():
+    code = (
+        "from vht.organs import organ; from vht import simulate\n"
+        "try: simulate(organ('circulation')(), [0.0], device='gpu')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    told = {**os.environ, "JAX_PLATFORMS": "rocm"}
+    said = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("DeviceError") and "(`JAX_PLATFORMS=rocm`)" in said
 
 
 def test_jax_is_asked_for_its_platforms():

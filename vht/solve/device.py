@@ -16,6 +16,8 @@ from vht.errors import DeviceError
 Device = Literal["auto", "cpu", "gpu"]
 # where lanes has kernels
 PLATFORMS = ("cpu", "gpu")
+# what JAX raises where it cannot use a platform that it is told to use, or knows none of that name
+_UNUSABLE = (RuntimeError, AssertionError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _platforms() -> tuple[str, ...]:
 def _nvidia() -> tuple[Any, ...]:
     try:
         return tuple(jax.local_devices(backend="cuda"))
-    except RuntimeError:
+    except _UNUSABLE:
         return ()
 
 
@@ -135,8 +137,11 @@ def _lacking() -> str | None:
 
 def missing() -> str | None:
     """What a solve on a GPU lacks here, all of it, and what to do; None if nothing."""
-    here = home().platform
-    if here not in PLATFORMS:
+    try:
+        here = home().platform
+    except _UNUSABLE:
+        here = None
+    if here is not None and here not in PLATFORMS:
         return (
             f'`device="gpu"` means NVIDIA GPUs, for which there are kernels, but JAX computes on {here} here: there '
             '`device="auto", backend="xla"` solves through diffrax, and `device="cpu"` on the processor.'
@@ -171,7 +176,7 @@ def missing() -> str | None:
 def _unseen() -> str:
     try:
         jax.local_devices(backend="cuda")
-    except RuntimeError as error:
+    except _UNUSABLE as error:
         told = " ".join(str(error).split())
         return (
             f"JAX sees none, though plugin and driver are there ({told:.200}): its plugin and jaxlib must be of one version, "

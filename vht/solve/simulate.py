@@ -70,7 +70,8 @@ def simulate(
         initial: initial values by state, ``[twins]`` or a scalar each; the model's own for the others.
         start: time of the initial state, ``[twins]`` or a scalar.
         schedule: doses and measured inputs. A save at the very time of an event gives the value before it.
-        observe: states and outputs to save; by default all.
+        observe: states and outputs to save; by default all. At the first save at which one of them, or a derivative that is
+            asked for, is not finite the twin ends.
         method: how to solve.
         backend: "lanes" for this package's kernels, "xla" for diffrax, "auto" for lanes unless the model uses
             something that they cannot compile, which a warning then says. Only lanes looks for kinks and jumps of the rates
@@ -247,6 +248,8 @@ def run(
         if backend not in ("auto", "xla"):
             raise ValueError(f"A method of diffrax runs on the `xla` backend, but got `backend` {backend!r}.")
         backend = "xla"
+    # before anything asks JAX, which may have no device at all
+    check_device(device)
     if request.traced and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise ValueError(
             "Inside jit, vmap or a derivative `simulate` needs float64: put `with jax.enable_x64(True):` around the "
@@ -256,7 +259,6 @@ def run(
         raise ValueError(f"`slice_size` must be at least 1, but got {slice_size}.")
     if request.traced and (slice_size is not None or progress is not None):
         raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
-    check_device(device)
     cohort = _Cohort(compute, request, slice_size, progress, by_length)
     # times need float64 whatever the user's setting
     with jax.enable_x64(True):
