@@ -33,6 +33,7 @@ def unchecked_annotations():
 
 def pytest_addoption(parser):
     parser.addoption("--record-verified", action="store_true", help="keep the figures that tests of organs reach")
+    parser.addoption("--assemble-all", action="store_true", help="have ptxas take the largest kernels too: an hour")
     parser.addoption("--record-registers", action="store_true", help="keep what ptxas says of the models' kernels")
 
 

@@ -2,7 +2,8 @@
 
 LLVM's PTX is the same for one program, and so are the registers that one version of ``ptxas`` takes for it: where the digest of
 the PTX is the one on record, nothing needs assembling. ``pytest --record-registers tests/test_registers.py`` writes the record
-anew.
+anew. ``ptxas`` takes minutes for the largest kernels: they are assembled only with ``--assemble-all``; otherwise their lines
+must not grow, and the record keeps what was said of the text with the digest ``assembled``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 GROWTH = 1.1
 # registers are handed out to a warp by so many a thread: fewer than that more may cost nothing
 REGISTERS_AT_ONCE = 8
+# lines of PTX: above, the assembler takes too long for a test
+LARGE = 5000
 # bytes: what is saved around a single call of a function that is seldom needed, 16 registers, may come and go
 SLACK = 64
 
@@ -140,17 +143,29 @@ class Record:
         found = self.kernels.get(kind)
         return None if found is None else Written(found["digest"], found["lines"])
 
+    def assembled(self, kind: str) -> str | None:
+        """Digest of the text that `usage` is of."""
+        found = self.kernels.get(kind, {})
+        return found.get("assembled", found.get("digest")) if set(found) & set(ARCHITECTURES) else None
+
     def usage(self, kind: str, architecture: str) -> Usage | None:
         found = self.kernels.get(kind, {}).get(architecture)
         return None if found is None else Usage(*found)
 
-    @classmethod
-    def write(cls, model: str, kernels: dict[str, tuple[Written, dict[str, Usage]]], folder: pathlib.Path) -> None:
-        entries = {
-            kind: dataclasses.asdict(written) | {name: list(dataclasses.astuple(u)) for name, u in usages.items()}
-            for kind, (written, usages) in kernels.items()
-        }
+    def write(self, kernels: dict[str, tuple[Written, dict[str, Usage]]]) -> None:
+        """Replace what is on record.
+
+        Args:
+            kernels: by kind; what the assembler said of an earlier text is kept for those of which it says nothing now.
+        """
+        entries = {}
+        for kind, (written, usages) in kernels.items():
+            entry = entries[kind] = dataclasses.asdict(written)
+            kept = {a: u for a in ARCHITECTURES if (u := self.usage(kind, a)) is not None}
+            if not usages and kept and self.assembled(kind) != written.digest:
+                entry["assembled"] = self.assembled(kind)
+            entry |= {name: list(dataclasses.astuple(u)) for name, u in (usages or kept).items()}
         lines = ",\n  ".join(f"{json.dumps(kind)}: {json.dumps(entry)}" for kind, entry in entries.items())
-        folder.mkdir(exist_ok=True)
+        self.path.parent.mkdir(exist_ok=True)
         text = f'{{\n "versions": {json.dumps(versions())},\n "kernels": {{\n  {lines}\n }}\n}}\n'
-        (folder / f"{model}.json").write_text(text)
+        self.path.write_text(text)

@@ -10,7 +10,7 @@ import dataclasses
 
 import pytest
 from model_programs import methods, program
-from registers import ARCHITECTURES, FOLDER, Record, Written, common, flaws, growth, versions
+from registers import ARCHITECTURES, FOLDER, GROWTH, LARGE, Record, Written, common, flaws, growth, versions
 from vht_kernels import nvidia
 from vht_kernels.nvidia import Usage
 
@@ -28,7 +28,7 @@ AGAIN = "if that must be so, run `pytest --record-registers tests/test_registers
 @pytest.mark.parametrize("name", list(catalogue()))
 def test_kernels_of_the_model(name, request):
     model, record = catalogue()[name](), Record(name)
-    anew = request.config.getoption("--record-registers")
+    anew, everything = map(request.config.getoption, ("--record-registers", "--assemble-all"))
     assert not anew or nvidia.assembler(), "`ptxas` is needed to record what it says, but is not on the PATH"
     faults, found = [], {}
     for method in methods(model):
@@ -37,21 +37,26 @@ def test_kernels_of_the_model(name, request):
             kernel = program(name, model, method, dtype, directions)
             ptx = kernel.ptx("sm_90")
             faults += [f"{kind} has {flaw}" for flaw in flaws(ptx, kernel, "sm_90")]
-            written, usages = Written.of(ptx), {}
-            known = written == record.written(kind) and versions()["ptxas"] in ("", record.versions.get("ptxas"))
-            if anew or (nvidia.assembler() and not known):
+            written, kept, usages = Written.of(ptx), record.written(kind), {}
+            known = versions()["ptxas"] in ("", record.versions.get("ptxas")) and written.digest == record.assembled(
+                kind
+            )
+            small = everything or written.lines <= LARGE
+            if small and nvidia.assembler() and not known:
                 usages = {a: nvidia.assemble(kernel.ptx(a), a) for a in architectures}
             found[kind] = (written, usages)
             if anew:
                 continue
-            if record.written(kind) is None:
+            if kept is None:
                 faults.append(f"{kind} is not on record")
+            elif written.lines > GROWTH * kept.lines:
+                faults.append(f"{kind} has {written.lines} lines where {kept.lines} are on record")
             for architecture, usage in usages.items():
-                kept = record.usage(kind, architecture)
-                grown = [] if kept is None else growth(usage, kept)
+                before = record.usage(kind, architecture)
+                grown = [] if before is None else growth(usage, before)
                 faults += [f"{kind}, {architecture}: {what}" for what in grown]
     if anew:
-        Record.write(name, found, FOLDER)
+        record.write(found)
     else:
         faults += [f"{kind} is on record, but no kernel any more" for kind in record.kernels if kind not in found]
     assert not faults, f"`{name}`: " + "; ".join(faults) + f" ({AGAIN})"
@@ -111,11 +116,16 @@ def test_growth_is_refused():
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
     usage = {"sm_90": Usage(96, 0, 8, 16)}
-    Record.write("drug", {"Tsit5": (Written("0123", 17), usage)}, tmp_path)
+    Record("drug", tmp_path).write({"Tsit5": (Written("0123", 17), usage)})
     kept = Record("drug", tmp_path)
     assert kept.versions == versions() and kept.written("Tsit5") == Written("0123", 17)
     assert kept.usage("Tsit5", "sm_90") == usage["sm_90"] and kept.usage("Tsit5", "sm_80") is None
     assert kept.written("Rodas5P") is None and Record("other", tmp_path).kernels == {}
+    # another text of which the assembler was not asked
+    kept.write({"Tsit5": (Written("4567", 18), {}), "Rodas5P": (Written("89ab", 9), {})})
+    later = Record("drug", tmp_path)
+    assert later.written("Tsit5") == Written("4567", 18) and later.assembled("Tsit5") == "0123"
+    assert later.usage("Tsit5", "sm_90") == usage["sm_90"] and later.assembled("Rodas5P") is None
 
 
 def test_the_name_of_a_kernel_and_comments_do_not_change_a_digest(kernel):
