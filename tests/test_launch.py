@@ -12,7 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ptx_in_c import Module
-from vht_kernels import cpu, driver, full_like, lanes, length, nvidia, program, programs, read, scratch, write
+from vht_kernels import (
+    LoweringError,
+    cpu,
+    driver,
+    full_like,
+    lanes,
+    length,
+    nvidia,
+    program,
+    programs,
+    read,
+    scratch,
+    write,
+)
 from vht_kernels.launch import launcher_ir
 from xla_frame import Frame, Refused, layouts
 
@@ -24,7 +37,7 @@ SOURCE = r"""
 #include <string.h>
 typedef int (*Launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
 static Launch launch;
-static char *text;
+static char *text, *said;
 void on_launch(Launch given) { launch = given; }
 const char *loaded(void) { return text; }
 int cuDriverGetVersion(int *v) { *v = 13000; return 0; }
@@ -40,8 +53,10 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
 int cuLibraryLoadData(void **library, const char *ptx, int *options, void **values, unsigned count, int *more, void **v,
                       unsigned n) {
   if (strstr(ptx, "nonsense")) { strcpy((char *)values[0], "line 1: nonsense"); return 218; }
+  said = values[0];
   free(text); text = strdup(ptx); *library = text; return 0;
 }
+void compile_late(void) { strcpy(said, "line 2: compiled when first run"); }
 int cuLibraryGetKernel(void **kernel, void *library, const char *name) {
   *kernel = (void *)4242;
   return strstr(library, name) ? 0 : 500;
@@ -185,6 +200,47 @@ def test_a_text_that_the_driver_refuses(card):
         driver.load_kernel("nonsense", "k")
     with pytest.raises(driver.DriverError, match="cuLibraryGetKernel"):
         driver.load_kernel(".version 7.0", "absent")
+
+
+def test_the_driver_may_write_to_its_log_when_a_kernel_first_runs(card):
+    driver.load_kernel(".version 7.0 k", "k")
+    others = [ctypes.create_string_buffer(8192) for _ in range(100)]  # would take the log's place, were it given back
+    card.compile_late()
+    assert not any(other.value for other in others)
+    assert driver._LOGS[-1][0].value == b"line 2: compiled when first run"
+
+
+def total(*numbers):
+    return sum(numbers)
+
+
+@pytest.mark.parametrize(("inputs", "version"), [(541, "7.0"), (542, "8.1"), (4092, "8.1")])
+def test_many_inputs_want_a_later_version(inputs, version):
+    # and the number of lanes, the output and the workspace
+    text = lanes(total).ptx(*[np.zeros(2)] * inputs, architecture="sm_80")
+    assert f".version {version}\n" in text
+    if nvidia.assembler():
+        assert nvidia.assemble(text, "sm_80").registers > 0, "the assembler takes it"
+
+
+def test_more_parameters_than_there_can_be_are_refused():
+    with pytest.raises(LoweringError, match=r"at most 4095 inputs.*but this one has 4096"):
+        lanes(total).ptx(*[np.zeros(2)] * 4093)
+
+
+def test_scratch_fits_a_thread():
+    def f(i, x):
+        return read(write(scratch(65_000, 0.0, np.float64), i, x), i + 1) + read(scratch(size, 0.0, np.float64), i)
+
+    size = 536
+    assert ".local " in lanes(f).ptx(np.zeros(2, np.int64), np.zeros(2))
+    size = 537
+    with pytest.raises(LoweringError, match="at most 524288 bytes a lane, but these take 524296"):
+        lanes(f).ptx(np.zeros(2, np.int64), np.zeros(2))
+
+
+def test_the_threads_of_a_block_are_bounded():
+    assert f".maxntid {nvidia.BLOCK}" in lanes(jnp.sin).ptx(np.zeros(3))
 
 
 def test_old_cards_are_refused():

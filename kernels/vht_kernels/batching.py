@@ -145,7 +145,7 @@ def lanes(
     def report(*args: Any, **kwargs: Any) -> Report:
         """How the kernel for these arguments was compiled (compiles it if need be), for where JAX would run it."""
         program = prepare(args, kwargs)[0].program
-        if _default_platform() == "gpu":
+        if _default_platform() in ("gpu", "cuda"):
             found = program.device_kernel
             registers, local = driver.kernel_usage(found.handle)
             return Report(

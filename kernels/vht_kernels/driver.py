@@ -23,6 +23,7 @@ _SUCCESS, _STUB, _NO_DEVICE, _MISMATCH, _COMPATIBILITY = 0, 34, 100, 803, 804
 _MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16
 _ERROR_LOG, _ERROR_LOG_BYTES, _LOG_BYTES = 5, 6, 8192  # CUjit_option
 _LOCAL_BYTES, _REGISTERS = 3, 4  # CUfunction_attribute
+_LOGS: list[tuple[ctypes.Array, ...]] = []  # as long as the process: nothing is ever unloaded
 _UPDATE = "install a newer driver from https://www.nvidia.com/drivers"
 
 
@@ -116,6 +117,8 @@ def load_kernel(ptx: str, name: str) -> int:
     options = (ctypes.c_int * 2)(_ERROR_LOG, _ERROR_LOG_BYTES)
     values = (ctypes.c_void_p * 2)(ctypes.addressof(log), _LOG_BYTES)
     loaded, kernel = ctypes.c_void_p(), ctypes.c_void_p()
+    # The driver copies the text, but may compile it only when a device first runs it, and then writes to the log again
+    _LOGS.append((log, options, values))
     code = _ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0)
     if code != _SUCCESS:
         said = log.value.decode(errors="replace").strip()

@@ -14,6 +14,7 @@ import numpy as np
 from llvmlite import ir
 
 from vht_kernels.emitter import I1, I32, I64, PTR, Emitter, Value, memory_type, suffix
+from vht_kernels.errors import LoweringError
 from vht_kernels.loops import INDEX, count
 from vht_kernels.rules import convert
 from vht_kernels.versions import Operand, Table, Versions
@@ -21,6 +22,7 @@ from vht_kernels.versions import Operand, Table, Versions
 OUT_OF_MEMORY = 1  # what a kernel returns instead of 0
 WORD = 8  # bytes of the largest type
 LINE = 64  # bytes of a cache line
+THREAD = 512 << 10  # bytes of its own memory that a thread of a GPU can have ("CUDA C++ Programming Guide")
 
 
 def element_size(dtype: np.dtype) -> int:
@@ -352,11 +354,12 @@ class Memory:
 
     def _share_out(self, workspace: ir.Value, storages: Sequence[int]) -> None:
         """Of a GPU's memory: scratch belongs to the thread, the others are parts of the workspace."""
-        frame, extents, used = self.e.scopes[0].builder, [], ir.Constant(I64, 0)
+        frame, extents, used, local = self.e.scopes[0].builder, [], ir.Constant(I64, 0), 0
         for number in storages:
             table = self._tables[number]
             if table.scratch:
                 entries = self._extent(table.length).factor
+                local += entries * element_size(table.dtype)
                 base = frame.alloca(ir.ArrayType(memory_type(table.dtype), entries))
             else:
                 base = frame.gep(workspace, [used], source_etype=ir.IntType(8))
@@ -364,6 +367,11 @@ class Memory:
                 used = frame.add(used, frame.mul(table.length.ir, bytes_each))
                 extents.append(self._extent(table.length))
             frame.store(base, self._slots[number])
+        if local > THREAD:
+            raise LoweringError(
+                f"scratch tables of a kernel on a GPU take at most {THREAD} bytes a lane, but these take {local}: "
+                "tables made by `full_like` may be longer"
+            )
         self.workspace = tuple(extents)
 
     def _allocate(self, storages: Sequence[int], group: ir.IRBuilder) -> ir.Value:

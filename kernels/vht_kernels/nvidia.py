@@ -18,12 +18,16 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from vht_kernels import cpu
+from vht_kernels.errors import LoweringError
 from vht_kernels.fusion import fused
 
 TRIPLE = "nvptx64-nvidia-cuda"
 # architectures that kernels are written for, with the oldest version of PTX that knows each: older drivers understand it.
 # From "PTX ISA", table "PTX release history". A newer card runs what is written for an older one.
 VERSIONS = {(8, 0): 70, (9, 0): 78, (10, 0): 86}
+# Parameters of eight bytes: as many as every version of PTX lets a kernel have, as many as a later one does, and which one
+# ("PTX ISA", kernel function parameters: 4352 and 32,764 bytes). CUDA 12.1 brought it.
+PARAMETERS, MOST_PARAMETERS, WIDE_VERSION = 544, 4095, 81
 # Threads a block: few, so that a block whose lanes are done makes room for the next; 32 of 64 fill a multiprocessor
 BLOCK = 64
 # Cards with few lanes to run: one warp a block spreads them over more multiprocessors
@@ -59,17 +63,24 @@ def key(name: str) -> str:
     return f"{name} ptx {version} block {BLOCK} llvm {llvm.llvm_version_info} llvmlite {llvmlite.__version__}"
 
 
-def compile_ptx(text: str, name: str) -> str:
+def compile_ptx(text: str, name: str, parameters: int) -> str:
     """PTX of a module in LLVM IR.
 
     Args:
         text: of the module `lower` wrote for width 0.
         name: of the architecture.
+        parameters: how many the kernel has.
 
     Raises:
         ValueError: for an architecture that is not known.
+        LoweringError: for more parameters than a kernel can have.
     """
-    machine = _machine(name)
+    if parameters > MOST_PARAMETERS:
+        raise LoweringError(
+            f"a kernel on an NVIDIA GPU takes at most {MOST_PARAMETERS} inputs, lengths and outputs, but this one has "
+            f"{parameters}: put several numbers of a lane into one table"
+        )
+    machine = _machine(name, parameters > PARAMETERS)
     # before it is read: loads and stores that say nothing of their alignment get it from there
     layout = f'target datalayout = "{machine.target_data}"\ntarget triple = "{TRIPLE}"\n'
     text = re.sub(r"^target (datalayout|triple) = .*\n", "", text, flags=re.M)
@@ -81,8 +92,8 @@ def compile_ptx(text: str, name: str) -> str:
 
 
 @functools.cache
-def _machine(name: str) -> llvm.TargetMachine:
-    version = VERSIONS[_capability(name)]
+def _machine(name: str, wide: bool) -> llvm.TargetMachine:
+    version = max(VERSIONS[_capability(name)], WIDE_VERSION if wide else 0)
     with cpu.LOCK:
         cpu.host()  # settings of LLVM that hold for every target
         llvm.initialize_all_targets()
@@ -92,13 +103,13 @@ def _machine(name: str) -> llvm.TargetMachine:
 
 
 def _with_attributes(text: str) -> str:
-    text = re.sub(r"^(define ptx_kernel [^\n{]*\))", r"\1 #9998", text, flags=re.M)
-    text = re.sub(r"^(define (?!ptx_kernel)[^\n{]*\))", r"\1 #9999", text, flags=re.M)
-    # without a bound on the threads of a block the assembler keeps registers for the largest there is; and that one block
+    (kernel,) = re.findall(r'^define ptx_kernel void (@"[^"]*")', text, flags=re.M)
+    text = re.sub(r"^(define [^\n{]*\))", r"\1 #9999", text, flags=re.M)
+    # how many threads a block has at most, as a note beside the function, which every version of LLVM reads; and that one block
     # at a time is enough: else the assembler keeps registers for more blocks just where one has far too few. With two
     # sensitivities under Rodas5P it took 168 of 255, or 32, and the model of a drug went through memory three times as often
-    bounds = f'"nvvm.maxntid"="{BLOCK}" "nvvm.minctasm"="1"'
-    return f"{text}\nattributes #9998 = {{ nounwind {bounds} }}\nattributes #9999 = {{ nounwind }}\n"
+    bound = f'!nvvm.annotations = !{{!9999}}\n!9999 = !{{ptr {kernel}, !"maxntidx", i32 {BLOCK}, !"minctasm", i32 1}}\n'
+    return f"{text}\nattributes #9999 = {{ nounwind }}\n{bound}"
 
 
 # ---------------------------------------------------------------------------------------------------- the assembler

@@ -186,7 +186,9 @@ def _written(program: Program, architecture: str) -> tuple[str, bool]:
     if known is not None:
         return known.decode(), True
     lowered = lower(program.closed, program.arguments, 0, _symbol(key), program.reciprocals)
-    text = nvidia.compile_ptx(str(lowered.module), architecture)
+    # the lanes, the length of every table, the inputs, the outputs and the workspace
+    parameters = 1 + sum(_tables(program)) + len(program.arguments) + _results(program) + 1
+    text = nvidia.compile_ptx(str(lowered.module), architecture, parameters)
     # the text tells what memory it wants, so that it is complete by itself
     wanted = " ".join(f"{'-' if x.argument is None else x.argument}:{x.factor}" for x in lowered.workspace)
     text = f"// workspace {wanted}\n{text}"
