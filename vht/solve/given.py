@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from vht.solve.methods import Method, Rodas5P
 from vht.solve.schedule import Schedule
+from vht.solve.sensitivity import Gaps
 from vht.solve.system import System
 
 
@@ -104,7 +105,7 @@ class Plan:
         method: the settings; only those that change the program matter here.
         backend: "lanes", "xla" or "vmap" (this package's own loop under `jax.vmap`, for comparison).
         ordered: ports whose signals are known to be in order of time, for every twin.
-        gaps: whether an entry that is not finite is left as it is, rather than ending its twin.
+        gaps: what may be without a finite number at a save, which else ends the twin.
     """
 
     system: System
@@ -114,7 +115,7 @@ class Plan:
     method: Method
     backend: str
     ordered: tuple[str, ...] = ()
-    gaps: bool = False
+    gaps: Gaps = "none"
 
     @property
     def dtype(self) -> np.dtype:

@@ -6,6 +6,7 @@ Jacobian at once, and contracts them with the tangents in plain JAX, which can b
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -219,6 +220,9 @@ def solve_cohort(plan: Plan, given: Given) -> Results:
 
 def _solve_jvp(plan: Plan, primals: tuple[Given], tangents: tuple[Given]) -> tuple[Results, Results]:
     (given,), (dots,) = primals, tangents
+    # values are those without a derivative; one that is not finite comes out as it is, as everywhere in JAX: to end the twin
+    # there would make a gradient of zero of it
+    plan = dataclasses.replace(plan, gaps="derivatives")
     directions: list[Direction] = []
     weights: list[Array] = []
 

@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from vht.solve.crossings import Jumps
+from vht.solve.sensitivity import Gaps
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs
 
@@ -68,8 +69,8 @@ class Written(NamedTuple):
     """Tables after a save.
 
     Attributes:
-        tables: with NaN in all of them at this save unless everything observed is finite, or gaps are allowed.
-        culprit: number of the first that is not, or that has a derivative that is not; -1 if there is none or gaps are allowed.
+        tables: with NaN in all of them at this save unless everything observed is finite, or may have gaps.
+        culprit: number of the first that is not, or has a derivative that is not; -1 if there is none, or gaps are allowed.
     """
 
     tables: Tables
@@ -173,11 +174,12 @@ def all_finite(values: Values) -> Bool[Array, ""]:
     return finite
 
 
-def first_not_finite(*rows: Values, gaps: bool) -> Int[Array, ""]:
-    """The first place at which one of some tuples of equal length is not finite; -1 if there is none, or gaps are allowed."""
+def first_not_finite(values: Values, *derivatives: Values, gaps: Gaps) -> Int[Array, ""]:
+    """The first place at which values or derivatives are not finite where they must be; -1 if there is none."""
     none = jnp.full((), -1, np.int32)
-    if gaps:
+    if gaps == "all":
         return none
+    rows = (values, *derivatives) if gaps == "none" else (values,)
 
     def search() -> Int[Array, ""]:
         found = none

@@ -24,6 +24,8 @@ from vht.solve.schedule import Events, Schedule, event_list
 from vht.solve.system import Named, Scalar, System, Values
 
 Kind = Literal["parameter", "initial", "start", "doses", "signals"]
+Gaps = Literal["none", "derivatives", "all"]
+"""What may be without a finite number at a save: nothing, or the twin ends there; derivatives alone; or values too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,13 +188,13 @@ class Augmented:
         system: the model's functions.
         seeds: of the directions, in their order.
         observed: names of the states and outputs that are saved.
-        gaps: whether what is observed may lack numbers at a save, which else ends the twin.
+        gaps: what may be without a finite number at a save, which else ends the twin.
     """
 
     system: System
     seeds: tuple[Seed, ...]
     observed: tuple[str, ...]
-    gaps: bool = False
+    gaps: Gaps = "none"
 
     @property
     def size(self) -> int:

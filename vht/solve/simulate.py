@@ -70,8 +70,8 @@ def simulate(
         initial: initial values by state, ``[twins]`` or a scalar each; the model's own for the others.
         start: time of the initial state, ``[twins]`` or a scalar.
         schedule: doses and measured inputs. A save at the very time of an event gives the value before it.
-        observe: states and outputs to save; by default all. At the first save at which one of them, or a derivative that is
-            asked for, is not finite the twin ends.
+        observe: states and outputs to save; by default all. At the first save at which one of them is not finite the twin
+            ends; with `simulate_with_jacobian` also where a derivative of one is not, which `jax.grad` gives as it is.
         method: how to solve.
         backend: "lanes" for this package's kernels, "xla" for diffrax, "auto" for lanes unless the model uses
             something that they cannot compile, which a warning then says. Only lanes looks for kinks and jumps of the rates
@@ -148,7 +148,7 @@ def simulate_with_jacobian(
         DeviceError: as `simulate`.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
-    request = dataclasses.replace(request, plan=dataclasses.replace(request.plan, gaps=gaps))
+    request = dataclasses.replace(request, plan=dataclasses.replace(request.plan, gaps="all" if gaps else "none"))
     request.check()
     if isinstance(free, str):
         raise TypeError(f'`free` must be a list of names, but got a text: write `free=["{free}"]`.')

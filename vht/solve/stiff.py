@@ -396,7 +396,8 @@ class Stiff:
                 tangents, culprit = carry
                 own, du = self.directions.own(k, self.p), self.du(lines, k, elapsed)
                 found = self.augmented.observed_tangent(time, self.p, x, u, around(k), own, du)
-                culprit = jnp.where(culprit < 0, first_not_finite(found, gaps=gaps), culprit)
+                if gaps == "none":
+                    culprit = jnp.where(culprit < 0, first_not_finite(found, gaps=gaps), culprit)
                 return write_row(tangents, k * saves + index, found), culprit
 
             tangents, culprit = self.each(of, (tangents, culprit))
@@ -405,7 +406,7 @@ class Stiff:
             def blank(k: Index, tangents: tuple[Array, ...]) -> tuple[Array, ...]:
                 return write_row(tangents, nowhere_unless(culprit >= 0, k * saves + index), nothing)
 
-            tangents = tangents if gaps else self.each(blank, tangents)
+            tangents = tangents if gaps == "all" else self.each(blank, tangents)
         place = nowhere_unless(culprit < 0, index)
         values, rates = write_row(tables.values, place, values), write_row(tables.time_rates, place, rates)
         return Written(_Tables(values, tangents, rates), culprit)
