@@ -257,5 +257,7 @@ def test_ptx_comes_from_disk_the_second_time(card, tmp_path, monkeypatch):
     (found,) = programs(lanes(tables, in_axes=(0, 0, None)), np.zeros(3), np.zeros((3, 4)), np.zeros(5))
     first = found.ptx("sm_90")
     (again,) = programs(lanes(tables, in_axes=(0, 0, None)), np.zeros(3), np.zeros((3, 9)), np.zeros(5))
-    assert program._written(again, "sm_90") == (first, True), "the length of a table is no part of the kernel"
+    assert program._written(again, "sm_90", program._device_key(again, "sm_90")) == (first, True), (
+        "the length of a table is no part of the kernel"
+    )
     assert first.startswith("// workspace 1:2\n")

@@ -79,7 +79,7 @@ class Program:
 
     def ptx(self, architecture: str) -> str:
         """The kernel for an architecture of NVIDIA's, such as ``sm_90``; no GPU is needed."""
-        text, _ = _written(self, architecture)
+        text, _ = _written(self, architecture, _device_key(self, architecture))
         return text
 
     def workspace_bytes(self, extents: Sequence[Extent], shapes: Sequence[Sequence[int]]) -> int:
@@ -104,7 +104,7 @@ def compile_program(program: Program) -> Kernel:
         found = KERNELS.get(key)
         if found is not None:
             return found
-        symbol = f"lanes_{key[:16]}"
+        symbol = _symbol(key)
         address = _from_disk(key, f"{symbol}.handler")
         from_disk = address is not None
         if address is None:
@@ -117,6 +117,10 @@ def compile_program(program: Program) -> Kernel:
         kernel = Kernel(key, target, time.perf_counter() - begin, from_disk)
         KERNELS[key] = kernel
         return kernel
+
+
+def _symbol(key: str) -> str:
+    return f"lanes_{key[:16]}"
 
 
 def _tables(program: Program) -> list[bool]:
@@ -157,7 +161,7 @@ def _compile_for_devices(program: Program) -> DeviceKernel:
         found = KERNELS.get(key)
         if isinstance(found, DeviceKernel):
             return found
-        text, from_disk = _written(program, architecture)
+        text, from_disk = _written(program, architecture, key)
         symbol = _symbol(key)
         handle = driver.load_kernel(text, symbol)
         few = min(device.multiprocessors for device in devices) * nvidia.BLOCK
@@ -175,13 +179,8 @@ def _device_key(program: Program, architecture: str) -> str:
     return fingerprint(program.closed.jaxpr, program.arguments, settings)
 
 
-def _symbol(key: str) -> str:
-    return f"lanes_{key[:16]}"
-
-
-def _written(program: Program, architecture: str) -> tuple[str, bool]:
-    """The PTX, and whether it was on disk."""
-    key = _device_key(program, architecture)
+def _written(program: Program, architecture: str, key: str) -> tuple[str, bool]:
+    """The PTX, and whether it was on disk under the key."""
     known = cache.load(key)
     if known is not None:
         return known.decode(), True
