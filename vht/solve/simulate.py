@@ -295,15 +295,18 @@ class _Cohort:
         def part(twins: int, numbers: Given) -> Any:
             return self.compute(dataclasses.replace(plan, twins=twins), numbers)
 
+        def whole() -> Any:
+            return cut(self.compute(plan, padded(given) if fill else given))
+
         overlapping = where.platform == "gpu" and not self.request.traced
         if self.request.traced or total == 0:
-            return cut(self.compute(plan, padded(given) if fill else given))
+            return whole()
         if overlapping:
             size = self.slice_size or self._size_on(where, part, rows(np.zeros(1, np.int64)))
         else:
             size = self._size_on_processor()
             if size >= total and self.progress is None:
-                return cut(self.compute(plan, padded(given) if fill else given))
+                return whole()
         grouped = Regrouping(given, lockstep(where.platform, plan.dtype)) if plan.backend == "lanes" else None
         orders = {} if grouped is None else {"order": grouped.order, "learn": grouped.learn}
         return in_slices(
