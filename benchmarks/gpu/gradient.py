@@ -7,6 +7,7 @@ median error on a pilot falls to the goal, against its own gradient at the refer
 
 from __future__ import annotations
 
+import abc
 import functools
 import time
 from collections.abc import Callable
@@ -128,7 +129,7 @@ def _disagreement(references: dict[str, Slopes]) -> float | None:
     return float(np.max(_errors(references[DIFFRAX], references[LANES])))
 
 
-class _Solver:
+class _Solver(abc.ABC):
     """What all of them do.
 
     Attributes:
@@ -143,13 +144,13 @@ class _Solver:
         self.case, self.bench = case, bench
         self.problem = problem("lorenz")
 
+    @abc.abstractmethod
     def slopes(self, columns: Columns, rtol: float) -> tuple[Slopes, int]:
         """The gradient, and the most steps of a trajectory (0 if it does not tell)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def measure(self, columns: Columns, tuned: Tuned) -> tuple[float, tuple[float, ...], Row]:
         """Median of the seconds, all of them, and what else there is to say."""
-        raise NotImplementedError
 
     def timed(self, make: Callable[[int], Any], call: Callable[[Any], Any]) -> tuple[float, tuple[float, ...], float]:
         found = timed(make, call, self.case.repeats, self.case.most)
