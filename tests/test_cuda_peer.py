@@ -17,7 +17,7 @@ from benchmarks.peers.cuda.elimination import factors
 from benchmarks.stiff_problems import POLLU, TEN_TUSSCHER, ensemble, errors
 from vht.model import Organ, Scalar, Vars, param, state, with_parameters
 from vht.organs.circulation import Circulation
-from vht.solve import Tsit5, simulate, simulate_with_jacobian
+from vht.solve import RK4, Tsit5, simulate, simulate_with_jacobian
 from vht.solve.steppers import UNDERESTIMATE
 from vht.solve.stiff import CAUTION, Stiff
 
@@ -69,32 +69,29 @@ def test_lorenz_is_scipys():
 
 
 @needs_compiler
-def test_fixed_steps_are_this_package_s():
-    found = by_hand("lorenz", RHO[None], 0.0, mode="fixed", steps=1000, transfer=True, repeats=2)
-    own = simulate(Lorenz(), np.array([1.0]), twins={"rho": RHO}, method=Tsit5(step=1e-3))
+@pytest.mark.parametrize(("mode", "method"), [("fixed", Tsit5(step=1e-3)), ("rk4", RK4(step=1e-3))])
+def test_fixed_steps_are_this_package_s(mode, method):
+    found = by_hand("lorenz", RHO[None], 0.0, mode=mode, steps=1000, transfer=True, repeats=2)
+    own = simulate(Lorenz(), np.array([1.0]), twins={"rho": RHO}, method=method)
     assert relative(found.values, at_end(own, "xyz")).max() < 1e-13
     assert (found.steps == 1000).all() and len(found.transfer_seconds) == 2
 
 
-# Whether this package's controller makes a step smaller after it was accepted hangs on the last bit of the time (`taken < h`
-# in vht/solve/loop.py): from there on the step sequences of two compilers part. Up to 0.3 no step becomes smaller
-
-
 @needs_compiler
-@pytest.mark.parametrize(("end", "agreement"), [(0.3, 1e-12), (1.0, 1e-3)])
+@pytest.mark.parametrize(("end", "agreement"), [(0.3, 1e-12), (1.0, 1e-9)])
 def test_adaptive_steps_and_gradients_are_this_package_s(end, agreement):
     settings = Tsit5(rtol=1e-4, atol=1e-4, first_step=1e-3)
     found = by_hand("lorenz", RHO[None], 1e-4, first_step=1e-3, end=end)
     own = simulate(Lorenz(), np.array([end]), twins={"rho": RHO}, method=settings)
     assert relative(found.values, at_end(own, "xyz")).max() < agreement
-    assert found.steps.mean() == pytest.approx(float(np.asarray(own.steps).mean()), rel=0.0 if end < 1.0 else 0.05)
+    assert found.steps.mean() == pytest.approx(float(np.asarray(own.steps).mean()), rel=0.0)
 
     found = by_hand("lorenz_gradient", RHO[None], 1e-4, first_step=1e-3, end=end)
     free = ["rho", "initial.x", "initial.y", "initial.z"]
     own, slopes = simulate_with_jacobian(Lorenz(), np.array([end]), free=free, twins={"rho": RHO}, method=settings)
     gradient = np.asarray(slopes["x"] + slopes["y"] + slopes["z"])[:, 0].T
     assert relative(found.values, np.concatenate([at_end(own, "xyz"), gradient])).max() < agreement
-    assert found.steps.mean() == pytest.approx(float(np.asarray(own.steps).mean()), rel=0.0 if end < 1.0 else 0.05)
+    assert found.steps.mean() == pytest.approx(float(np.asarray(own.steps).mean()), rel=0.0)
 
 
 @needs_compiler
@@ -271,7 +268,7 @@ def test_what_cannot_be_run_is_said():
         cuda_kernels.run("lorentz", "float64", RHO[None])
     with pytest.raises(ValueError, match=r"must have shape \[1, trajectories\], but got \(2, 24\)"):
         cuda_kernels.run("lorenz", "float64", RHO.reshape(2, 24))
-    with pytest.raises(ValueError, match="adaptive steps only"):
+    with pytest.raises(ValueError, match="no steps of the kind 'fixed': only adaptive"):
         cuda_kernels.run("pollu", "float64", np.ones((25, 2)), "fixed")
     if not cuda_kernels.available():
         with pytest.raises(Unavailable, match="on this machine"):
@@ -289,9 +286,11 @@ def test_kernels_assemble_for_a_gpu():
     for problem in ("Lorenz", "LorenzGradient", "Circulation", *(f"Lorenz96 {n}" for n in cuda_kernels.LORENZ96_SIZES)):
         for precision in cuda_kernels.PRECISIONS:
             assert {f"{problem} fixed {precision}", f"{problem} adaptive {precision}"} <= set(found)
-    assert len(found) == 4 * 3 + 4 * len(cuda_kernels.LORENZ96_SIZES) + 2
-    # what fits into registers stays there
+    assert len(found) == 4 * 3 + 4 * len(cuda_kernels.LORENZ96_SIZES) + 2 + 2
+    assert {"Lorenz rk4 float32", "Lorenz rk4 float64"} <= set(found)
+    # what fits into registers stays there; many states are arrays in local memory
+    many = tuple(f"Lorenz96 {n} " for n in cuda_kernels.LORENZ96_SIZES if n > 20)
     for name, usage in found.items():
         assert 0 < usage.registers <= 255
-        if name.startswith("Lorenz ") or "float32" in name:
+        if name.startswith("Lorenz ") or ("float32" in name and not name.startswith(many)):
             assert usage.spill_stores == usage.spill_loads == 0, name

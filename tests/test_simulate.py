@@ -50,6 +50,7 @@ def _doses(*tables: Any) -> Schedule:
         ({"schedule": {"drip": 1.0}}, TypeError, "`schedule` must be a `Schedule`, but got dict"),
         ({"observe": "x"}, TypeError, r'`observe` must be a list of names, but got a text: write `observe=\["x"\]`'),
         ({"method": Tsit5}, TypeError, r"`method` must be a `Tsit5\(...\)`"),
+        ({"slice_size": 2.5}, TypeError, "`slice_size` must be a whole number of twins, but got 2.5"),
         ({"slice_size": 0}, ValueError, "`slice_size` must be at least 1, but got 0"),
     ],
 )

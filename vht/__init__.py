@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from vht.cohort import load_study
     from vht.model import Body, Organ, Twins, converted
     from vht.solve import (
+        RK4,
         Auto,
         Doses,
         FixedPoint,
@@ -35,6 +36,7 @@ _HOME = {
     "LevenbergMarquardt": "vht.calibrate",
     "Organ": "vht.model",
     "Problem": "vht.calibrate",
+    "RK4": "vht.solve",
     "Rodas5P": "vht.solve",
     "RushLarsen": "vht.solve",
     "Schedule": "vht.solve",
@@ -51,6 +53,7 @@ _HOME = {
 }
 
 __all__ = [
+    "RK4",
     "Auto",
     "Body",
     "Calibration",

@@ -224,7 +224,7 @@ class Run:
             case.problem,
             case.precision,  # type: ignore[arg-type]
             of_all(self.problem, self.columns, what.columns),
-            settings.mode,  # type: ignore[arg-type]
+            settings.mode,
             settings.rtol,
             settings.rtol * self.problem.threshold,
             case.repeats,

@@ -60,13 +60,15 @@ def solver(
         free: parameters, or ``initial.STATE``, by which the sum of the states at the end is differentiated.
     """
     from vht.solve.given import Given, Plan
-    from vht.solve.methods import Rodas5P, Tsit5
+    from vht.solve.methods import RK4, Rodas5P, Tsit5
     from vht.solve.plan import solve, solve_cohort
     from vht.solve.sensitivity import Direction
     from vht.solve.system import system_of
 
     system = system_of(problem.model)
-    method = Rodas5P(dtype=precision) if problem.stiff else Tsit5(step=settings.step, dtype=precision)  # type: ignore[arg-type]
+    method: Any = Rodas5P(dtype=precision) if problem.stiff else Tsit5(step=settings.step, dtype=precision)  # type: ignore[arg-type]
+    if settings.mode == "rk4":
+        method = RK4(1.0, dtype=precision)  # type: ignore[arg-type]
     plan = Plan(system, problem.states, (), count, method.program(), "lanes")
     directions = tuple(
         Direction("initial", name.removeprefix("initial."))

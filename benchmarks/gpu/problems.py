@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Array, Float
 
+from benchmarks.peers.cuda_kernels import Mode
 from vht.model import Organ, Scalar, Vars, param, state, states
 
 Columns = dict[str, Float[np.ndarray, " trajectories"]]
@@ -186,17 +187,19 @@ class Settings:
     Attributes:
         rtol: relative tolerance of one step; the absolute one is the problem's threshold times it.
         step: fixed steps of this size instead.
+        classical: fixed steps of the classical Runge-Kutta method, not of Tsit5.
         first_step: where steps are adaptive; 0 lets the solver guess.
     """
 
     rtol: float = 1e-8
     step: float | None = None
+    classical: bool = False
     first_step: float = 0.0
 
     @property
-    def mode(self) -> str:
+    def mode(self) -> Mode:
         """Kind of steps."""
-        return "adaptive" if self.step is None else "fixed"
+        return "adaptive" if self.step is None else "rk4" if self.classical else "fixed"
 
     def but(self, **changes: Any) -> Settings:
         """The same with changes."""

@@ -29,7 +29,7 @@ from benchmarks.peers.cuda.elimination import factors
 
 Precision = Literal["float64", "float32"]
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
-Mode = Literal["fixed", "adaptive"]
+Mode = Literal["fixed", "rk4", "adaptive"]
 
 FOLDER = pathlib.Path(__file__).parent / "cuda"
 UNITS = ("main", "lorenz", "lorenz96", "circulation", "pollu", "ten_tusscher")
@@ -59,14 +59,14 @@ class Problem:
         columns: what differs between trajectories, in order.
         outputs: what it gives, in order: the states at the end, then derivatives.
         end: time of the end.
-        fixed: whether there are fixed steps too.
+        fixed: kinds of fixed steps that there are too.
         max_steps: as many are tried at most.
     """
 
     columns: tuple[str, ...]
     outputs: tuple[str, ...]
     end: float
-    fixed: bool = False
+    fixed: tuple[Mode, ...] = ()
     max_steps: int = 1_000_000
 
 
@@ -82,13 +82,14 @@ def _problems() -> dict[str, Problem]:
     )
     slopes = tuple(f"d(x+y+z)/d{name}" for name in ("rho", "x0", "y0", "z0"))
     sizes = {
-        f"lorenz96_{n}": Problem(("F",), tuple(f"x{i}" for i in range(n)), 2.0, fixed=True) for n in LORENZ96_SIZES
+        f"lorenz96_{n}": Problem(("F",), tuple(f"x{i}" for i in range(n)), 2.0, fixed=("fixed",))
+        for n in LORENZ96_SIZES
     }
     return {
-        "lorenz": Problem(("rho",), xyz, 1.0, fixed=True),
-        "lorenz_gradient": Problem(("rho",), (*xyz, *slopes), 1.0, fixed=True),
+        "lorenz": Problem(("rho",), xyz, 1.0, fixed=("fixed", "rk4")),
+        "lorenz_gradient": Problem(("rho",), (*xyz, *slopes), 1.0, fixed=("fixed",)),
         **sizes,
-        "circulation": Problem(PARAMETERS, STATES, 10.0, fixed=True),
+        "circulation": Problem(PARAMETERS, STATES, 10.0, fixed=("fixed",)),
         "pollu": Problem(pollu[1], pollu[0], 60.0),
         "ten_tusscher": Problem(TEN_TUSSCHER.varied, cell, 400.0),
     }
@@ -201,7 +202,7 @@ def run(
         problem: a name of `PROBLEMS`.
         precision: what states are computed in.
         columns: the numbers of each trajectory, in the order of the problem's `columns`.
-        mode: steps of equal size, or under an error test.
+        mode: steps of equal size, those of the classical Runge-Kutta method, or under an error test.
         rtol: relative tolerance of one step.
         atol: absolute tolerance of one step.
         repeats: launches that are timed, after one that is not.
@@ -227,8 +228,9 @@ def run(
         raise ValueError(
             f"`columns` of {problem} must have shape [{len(what.columns)}, trajectories], but got {columns.shape}."
         )
-    if mode == "fixed" and not what.fixed:
-        raise ValueError(f"{problem} has adaptive steps only: leave out `mode`.")
+    if mode != "adaptive" and mode not in what.fixed:
+        there = " and ".join(("adaptive", *what.fixed))
+        raise ValueError(f"{problem} has no steps of the kind {mode!r}: only {there}.")
     lacking = missing(architecture)
     if lacking is not None:
         raise Unavailable(lacking)
@@ -425,7 +427,7 @@ def _usage(said: str) -> dict[str, Usage]:
     return found
 
 
-_MANGLED = re.compile(r"^_Z\d+(fixed|adaptive)IN?(?:\d+)?(\w+?)I([df])(?:Li(\d+))?E")
+_MANGLED = re.compile(r"^_Z\d+(fixed|rk4|adaptive)IN?(?:\d+)?(\w+?)I([df])(?:Li(\d+))?E")
 
 
 def _readable(mangled: str) -> str:

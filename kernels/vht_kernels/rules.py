@@ -196,7 +196,14 @@ def _extremum(name: str, ordered: str) -> None:
             yields = y.ir.constant == 0 and (math.copysign(1.0, y.ir.constant) < 0) == (name == "max")
             sign = f"{ordered}=" if yields else ordered
             return e.op(name, [x, y], x.dtype, lambda b, p, q: b.select(b.fcmp_unordered(sign, p, q), p, q))
+        if not e.width and x.dtype == np.float64:
+            return e.op(name, [x, y], x.dtype, on_gpu)
         return e.op(name, [x, y], x.dtype, lambda b, p, q: call_intrinsic(b, f"{name}imum", p, q))
+
+    def on_gpu(b: ir.IRBuilder, p: ir.Value, q: ir.Value) -> ir.Value:
+        # of two numbers the GPU's own is right, also for zeros; LLVM does not know, and its `maximum` is twice as long
+        found = call_intrinsic(b, f"{name}num", p, q)
+        return b.select(b.fcmp_unordered("uno", p, q), constant(p, float("nan")), found)
 
     RULES[name] = Rule(lower)
 

@@ -2,7 +2,7 @@
 
 from vht.solve.device import Device
 from vht.solve.fixed_point import FixedPoint, FixedPointSettings, FixedPointStatus
-from vht.solve.methods import Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
+from vht.solve.methods import RK4, Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.periodic import periodic_state
 from vht.solve.schedule import Doses, Schedule, Signal
 from vht.solve.simulate import choose_method, simulate, simulate_with_jacobian
@@ -11,6 +11,7 @@ from vht.solve.steady import steady_state
 from vht.solve.trajectory import Failure, Label, Settings, Trajectory
 
 __all__ = [
+    "RK4",
     "Auto",
     "Device",
     "Diffrax",

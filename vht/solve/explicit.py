@@ -1,4 +1,4 @@
-"""Methods that hold states and sensitivities side by side in one tuple of scalars; the explicit one among them, Tsit5."""
+"""Methods that hold states and sensitivities side by side in one tuple of scalars; the explicit ones among them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, read, write
 
+from vht.solve import rough
 from vht.solve.crossings import Jumps
-from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, mean_square
+from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
 from vht.solve.sensitivity import Augmented, Line, own
-from vht.solve.steppers import ORDER, UNDERESTIMATE, tsit5_dense, tsit5_step
+from vht.solve.steppers import ORDER, TSIT5, Scheme
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs, Twin
 
@@ -90,17 +91,18 @@ class SideBySide(abc.ABC):
 
     # ------------------------------------------------------------------------------------------------------- norms
 
-    def scales(self, y: Values, other: Values | None = None) -> Values:
+    def scales(self, before: Values, after: Values | None = None) -> Values:
         """Tolerated error of each entry."""
-        size = tuple(abs(v) for v in y)
-        if other is not None:
-            size = tuple(jnp.maximum(v, abs(w)) for v, w in zip(size, other, strict=True))
-        return tuple(self.atols[i // self.n] + self.twin.rtol * v for i, v in enumerate(size))
+        rows: list[Scalar] = []
+        for i, atol in enumerate(self.atols):
+            part = slice(i * self.n, (i + 1) * self.n)
+            rows += scales(atol, self.twin.rtol, before[part], None if after is None else after[part])
+        return tuple(rows)
 
-    def norm2(self, errors: Values, scales: Values) -> Scalar:
+    def norm2(self, errors: Values, tolerated: Values) -> Scalar:
         """The largest mean square among the states and each direction's sensitivities."""
-        ratios = tuple(e / s for e, s in zip(errors, scales, strict=True))
-        means = [mean_square(ratios[first : first + self.n]) for first in range(0, len(ratios), self.n)]
+        parts = [slice(first, first + self.n) for first in range(0, len(errors), self.n)]
+        means = [rough.mean_square(errors[part], tolerated[part]) for part in parts]
         worst = means[0]
         for mean in means[1:]:
             worst = jnp.maximum(worst, mean)
@@ -114,13 +116,13 @@ class SideBySide(abc.ABC):
         Where the rates vanish, everything up to the stop.
         """
         y = point.y
-        scales = self.scales(y)
+        tolerated = self.scales(y)
         span = self.cast(stop - t)
 
         def flow(t: Scalar, y: Values) -> Values:
             return self.flow(t, y, point.moved, inputs)
 
-        guess = first_step(flow, lambda e: self.norm2(e, scales), t, y, rates, span, self.order)
+        guess = first_step(flow, lambda e: self.norm2(e, tolerated), t, y, rates, span, self.order)
         guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
         return jnp.where(h > 0.0, jnp.minimum(h, guess), guess)
 
@@ -229,10 +231,26 @@ class SideBySide(abc.ABC):
 
 
 class Explicit(SideBySide):
-    """One twin's states and sensitivities under Tsit5."""
+    """One twin's states and sensitivities under an explicit Runge-Kutta method.
 
-    order = ORDER
-    underestimate = UNDERESTIMATE
+    Args:
+        augmented: the model with its directions and what is observed.
+        twin: its numbers.
+        scheme: the method.
+        fixed: steps of equal size without error test.
+        time_rates: also save the derivatives with respect to the times of the saves.
+    """
+
+    def __init__(
+        self,
+        augmented: Augmented,
+        twin: Twin,
+        scheme: Scheme = TSIT5,
+        fixed: bool = False,
+        time_rates: bool = False,
+    ) -> None:
+        super().__init__(augmented, twin, fixed, time_rates)
+        self.scheme, self.order, self.underestimate = scheme, scheme.order, scheme.underestimate
 
     def empty_memo(self, point: Point) -> Values:
         return tuple(jnp.zeros_like(v) for v in point.y)
@@ -255,17 +273,17 @@ class Explicit(SideBySide):
             return self.flow(time, y, point.moved, inputs)
 
         h = self.cast(span.taken)
-        y, error, stages = tsit5_step(rates, h, point.y, memo)
+        y, error, stages = self.scheme.step(rates, h, point.y, memo, constant=self.fixed)
         square = self.square(error, point.y, y)
         return Step(square, y[: self.n], stages[-1], seen, jnp.array(True), _Inner(y, stages, h))
 
     def at(self, step: Step, point: Point, theta: Scalar) -> Values:
         inner: _Inner = step.inner
-        return tsit5_dense(theta, inner.h, point.y, inner.stages)
+        return self.scheme.dense(theta, inner.h, point.y, inner.stages)
 
     def inside(self, step: Step, point: Point, theta: Scalar) -> Values:
         inner: _Inner = step.inner
-        return tsit5_dense(theta, inner.h, point.y[: self.n], [stage[: self.n] for stage in inner.stages])
+        return self.scheme.dense(theta, inner.h, point.y[: self.n], [stage[: self.n] for stage in inner.stages])
 
 
 def write_row(tables: tuple[Array, ...], index: Int[Array, ""], values: Values) -> tuple[Array, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 
@@ -52,6 +52,40 @@ class Tsit5:
     def program(self) -> Tsit5:
         """The settings that need another program; to this package's own loop the others are numbers."""
         return Tsit5(step=None if self.step is None else 1.0, dtype=self.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class RK4:
+    """The classical Runge-Kutta method of order 4, in steps of equal size without error test; dense output of order 3.
+
+    For comparisons, and where many cheap steps of a known size are wanted: a step evaluates the rates four times. Runs on the
+    `lanes` backend only.
+
+    Attributes:
+        step: size of the steps; shorter ones are taken to land on events and on the end.
+        max_steps: steps after which a twin ends as ``max_steps``.
+        dtype: what the states are computed in, as in `Tsit5`.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    step: float
+    max_steps: int = 100_000
+    dtype: Precision = "float64"
+    # what all methods have; here there is no error test
+    rtol: ClassVar[float] = 0.0
+    atol: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        _check_steps(self, ("step",))
+        if self.step is None:
+            raise ValueError("`step` must be a positive number, but got None.")
+        _check_budget(self)
+
+    def program(self) -> RK4:
+        """The settings that need another program; to this package's own loop the others are numbers."""
+        return RK4(1.0, dtype=self.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +251,7 @@ class Auto:
         return Rodas5P(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
-Own = Tsit5 | Rodas5P | RushLarsen
+Own = Tsit5 | RK4 | Rodas5P | RushLarsen
 """Methods of this package's own."""
 Method = Own | Auto | Diffrax
 
@@ -230,7 +264,7 @@ def _check_adaptive(method: Tsit5 | RushLarsen) -> None:
             raise ValueError(f"`{name}` belongs to adaptive steps, but got a fixed `step` as well.")
 
 
-def _check_steps(method: Tsit5 | Rodas5P | RushLarsen | Auto, names: tuple[str, ...]) -> None:
+def _check_steps(method: Own | Auto, names: tuple[str, ...]) -> None:
     for name in names:
         value = getattr(method, name)
         if value is not None and not (0.0 < value < math.inf):
@@ -244,6 +278,10 @@ def _check_common(method: Method) -> None:
             raise ValueError(f"`{name}` must be zero or a positive number, but got {value}.")
     if method.rtol == 0.0 and method.atol == 0.0:
         raise ValueError("`rtol` and `atol` cannot both be zero.")
+    _check_budget(method)
+
+
+def _check_budget(method: Method) -> None:
     if method.max_steps < 1:
         raise ValueError(f"`max_steps` must be at least 1, but got {method.max_steps}.")
     if method.dtype not in ("float64", "float32"):

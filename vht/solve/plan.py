@@ -23,9 +23,10 @@ from vht.solve.explicit import Explicit
 from vht.solve.exponential import Exponential
 from vht.solve.given import Given, Plan, Results
 from vht.solve.loop import Loop
-from vht.solve.methods import Auto, Diffrax, Rodas5P, RushLarsen
+from vht.solve.methods import RK4, Auto, Diffrax, Rodas5P, RushLarsen
 from vht.solve.sensitivity import Augmented, Direction, Kind, seed_of
 from vht.solve.status import Status
+from vht.solve.steppers import CLASSICAL, TSIT5
 from vht.solve.stiff import Stiff
 from vht.solve.twin import Solved, Twin
 
@@ -155,8 +156,12 @@ def _run(plan: Plan, given: Given, group: Sequence[Direction | None], time_rates
         return solved._replace(tangents=_by_direction(solved.tangents, len(group)))
     assert not isinstance(plan.method, Auto), "`Auto` is decided before anything is solved"
     fixed = plan.method.step is not None
-    propagator = Exponential if isinstance(plan.method, RushLarsen) else Explicit
-    loop = Loop(augmented, functools.partial(propagator, fixed=fixed, time_rates=time_rates), fixed)
+    if isinstance(plan.method, RushLarsen):
+        propagator = functools.partial(Exponential, fixed=fixed, time_rates=time_rates)
+    else:
+        scheme = CLASSICAL if isinstance(plan.method, RK4) else TSIT5
+        propagator = functools.partial(Explicit, scheme=scheme, fixed=fixed, time_rates=time_rates)
+    loop = Loop(augmented, propagator, fixed)
     return batch(loop, plan.backend, axes)(twin)
 
 

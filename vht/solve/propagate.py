@@ -22,6 +22,9 @@ from vht.solve.sensitivity import Gaps
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs
 
+# states beyond this share of the largest number count as infinite: interpolation would run into it
+MODERATE = 1e-4
+
 Tables = Any
 Point = Any
 
@@ -192,9 +195,11 @@ def first_not_finite(values: Values, *derivatives: Values, gaps: Gaps) -> Int[Ar
     return lax.cond(abs(total) < jnp.inf, lambda: none, search)
 
 
-def mean_square(ratios: Values) -> Scalar:
-    """The mean of the squares."""
-    total = ratios[0] * ratios[0]
-    for r in ratios[1:]:
-        total = total + r * r
-    return total * (1.0 / len(ratios))
+def scales(atol: Scalar, rtol: Scalar, before: Values, after: Values | None = None) -> Values:
+    """The tolerated error of each entry; 0 where none is, and never so large that it has no reciprocal."""
+    atol = jnp.minimum(atol, MODERATE * float(jnp.finfo(atol.dtype).max))
+    sizes = tuple(abs(v) for v in before)
+    if after is not None:
+        # NaN at the end stays; a maximum that sees to it on both sides is four times as long on a GPU
+        sizes = tuple(jnp.where(v >= abs(w), v, abs(w)) for v, w in zip(sizes, after, strict=True))
+    return tuple(atol + rtol * size for size in sizes)

@@ -17,7 +17,7 @@ from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
 from vht.solve.exponential import gating_states
 from vht.solve.given import Given, Plan, Results, Used
-from vht.solve.methods import Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
+from vht.solve.methods import RK4, Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.schedule import Doses, Schedule, Signal, listed
 from vht.solve.sensitivity import Direction
 from vht.solve.system import System, system_of
@@ -93,10 +93,10 @@ class Request:
             raise ValueError("`observe` must name at least one state or output, but got none.")
 
         own = _own_parameters(model, system)
-        fixed = method.step if isinstance(method, Tsit5 | RushLarsen) else None
-        ours = not isinstance(method, Diffrax)
-        step = (method.first_step if fixed is None else fixed) if ours else None
-        longest = method.max_step if ours else None
+        fixed = method.step if isinstance(method, Tsit5 | RK4 | RushLarsen) else None
+        bounded = not isinstance(method, Diffrax | RK4)
+        step = method.first_step if bounded and fixed is None else fixed
+        longest = method.max_step if bounded else None
         given = Given(
             parameters={name: _numbers(f"parameters.{name}", value) for name, value in {**own, **columns}.items()},
             initial={name: _numbers(f"initial.{name}", value) for name, value in initial.items()},
@@ -238,8 +238,8 @@ def _check_kinds(model: Any, twins: Any, initial: Any, schedule: Any, observe: A
         raise TypeError(f'`observe` must be a list of names, but got a text: write `observe=["{observe}"]`.')
     if not isinstance(method, Method):
         raise TypeError(
-            "`method` must be a `Tsit5(...)`, `Rodas5P(...)`, `RushLarsen(...)` or `Diffrax(...)`, but got "
-            f"{method!r:.100}."
+            "`method` must be a `Tsit5(...)`, `Rodas5P(...)`, `RushLarsen(...)`, `RK4(...)`, `Auto(...)` or "
+            f"`Diffrax(...)`, but got {method!r:.100}."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -255,8 +256,7 @@ def run(
             "Inside jit, vmap or a derivative `simulate` needs float64: put `with jax.enable_x64(True):` around the "
             'transformed call, or set `jax.config.update("jax_enable_x64", True)`.'
         )
-    if slice_size is not None and slice_size < 1:
-        raise ValueError(f"`slice_size` must be at least 1, but got {slice_size}.")
+    slice_size = None if slice_size is None else _twins_at_a_time(slice_size)
     if request.traced and (slice_size is not None or progress is not None):
         raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
     cohort = _Cohort(compute, request, slice_size, progress, by_length)
@@ -267,6 +267,16 @@ def run(
         # NumPy arrays keep their float64 where jax arrays of a user who has not enabled it would lose theirs
         results = jax.tree.map(np.asarray, results)
     return results, used
+
+
+def _twins_at_a_time(slice_size: Any) -> int:
+    try:
+        size = operator.index(slice_size)
+    except TypeError:
+        raise TypeError(f"`slice_size` must be a whole number of twins, but got {slice_size!r:.100}.") from None
+    if size < 1:
+        raise ValueError(f"`slice_size` must be at least 1, but got {size}.")
+    return size
 
 
 @dataclasses.dataclass(frozen=True)

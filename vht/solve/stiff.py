@@ -17,11 +17,12 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, length, read, scratch, write
 
 from vht.solve import rosenbrock as rodas
+from vht.solve import rough
 from vht.solve.consistent import Constraints
 from vht.solve.crossings import Jumps
 from vht.solve.directions import Directions, Index, MovedEvents
 from vht.solve.explicit import first_step, nowhere_unless, write_row
-from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, mean_square
+from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.sparse import Entries, jacobian
 from vht.solve.steppers import underestimate
@@ -195,7 +196,7 @@ class Stiff:
     def first_step(self, t: Scalar, point: _Point, memo: tuple[()], inputs: Inputs, stop: Scalar, h: Scalar) -> Scalar:
         """By the states alone: the error test will tell about the others."""
         x, some = point.x, self.differential
-        scales = tuple(self.twin.atol + self.twin.rtol * abs(x[j]) for j in some)
+        tolerated = scales(self.twin.atol, self.twin.rtol, tuple(x[j] for j in some))
 
         def flow(t: Scalar, moving: Values) -> Values:
             full = list(x)
@@ -205,7 +206,7 @@ class Stiff:
             return tuple(f[j] for j in some)
 
         def norm2(v: Values) -> Scalar:
-            return mean_square(tuple(a / b for a, b in zip(v, scales, strict=True)))
+            return rough.mean_square(v, tolerated)
 
         moving = tuple(x[j] for j in some)
         guess = first_step(flow, norm2, t, moving, flow(t, moving), self.cast(stop - t))
@@ -270,8 +271,7 @@ class Stiff:
             return self.system.rates(clock[i], self.p, argument, held[i])
 
         u, end = stages.solve(x, rates, slope_t, None)
-        scales = self.scales(self.twin.atol, x, end)
-        square = mean_square(tuple(e / s for e, s in zip(u[-1], scales, strict=True))) * CAUTION**2
+        square = rough.mean_square(u[-1], scales(self.twin.atol, self.twin.rtol, x, end)) * CAUTION**2
         inside = tuple(_combined(weights, u) for weights in rodas.DENSE)
         if point.s is None or point.work is None:
             return Step(square, end, (), seen, stages.factors.regular, _Inner(end, inside, None))
@@ -295,8 +295,8 @@ class Stiff:
 
             bent = [_product(curvature, stage, self.n) for stage in u]
             v, s_end = stages.solve(s, rates, along, bent)
-            scales = self.scales(self.twin.atol / read(self.twin.sizes, k), s, s_end)
-            square = mean_square(tuple(e / w for e, w in zip(v[-1], scales, strict=True))) * CAUTION**2
+            tolerated = scales(self.twin.atol / read(self.twin.sizes, k), self.twin.rtol, s, s_end)
+            square = rough.mean_square(v[-1], tolerated) * CAUTION**2
             for part, row in enumerate((s_end, *(_combined(weights, v) for weights in rodas.DENSE))):
                 work = self.write_row(work, k * np.int32(PARTS) + np.int32(part), row)
             # NaN must not be lost in a maximum
@@ -304,10 +304,6 @@ class Stiff:
 
         work, square = self.each(of, (point.work, square))
         return Step(square, end, (), seen, stages.factors.regular, _Inner(end, inside, work))
-
-    def scales(self, atol: Scalar, before: Values, after: Values) -> Values:
-        """Tolerated error of each state, or of each of a direction's sensitivities."""
-        return tuple(atol + self.twin.rtol * jnp.maximum(abs(a), abs(b)) for a, b in zip(before, after, strict=True))
 
     def inside(self, step: Step, point: _Point, theta: Scalar) -> Values:
         inner: _Inner = step.inner

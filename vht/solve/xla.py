@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Int
 
 from vht.solve.largest import largest
 from vht.solve.loop import FLOOR_ULPS
-from vht.solve.methods import Diffrax, Method, Rodas5P, RushLarsen, Tsit5
+from vht.solve.methods import RK4, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.propagate import first_not_finite
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
@@ -60,6 +60,8 @@ def solve_twin(augmented: Augmented, method: Method, time_rates: bool, twin: Twi
         raise ValueError(
             "`RushLarsen` runs on the `lanes` backend only: give `method=Rodas5P(...)` for the `xla` backend."
         )
+    if isinstance(method, RK4):
+        raise ValueError("`RK4` runs on the `lanes` backend only: give `method=Tsit5(step=...)` for the `xla` backend.")
     return _Segments(augmented, method, time_rates, twin).run()
 
 

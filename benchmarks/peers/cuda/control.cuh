@@ -1,4 +1,4 @@
-// The loop over one trajectory: step sizes by the controller of vht/solve/loop.py, with its error norm and its handling of
+// The loop over one trajectory: step sizes by the controller of vht/solve/controller.py, with its error norm and its handling of
 // kinks in the rates, so that both take the same steps; steps of equal size as well.
 //
 // A problem gives: Number, Clock (the type of time), states, outputs, columns, groups (of states, each with its own mean
@@ -11,19 +11,18 @@
 #pragma once
 #include "device.cuh"
 #include "job.h"
+#include "rk4.cuh"
+#include "rough.cuh"
 
 namespace control {
 constexpr double floor_ulps = 16.0, floor_share = 1e-12, reach = 1e-3;
-constexpr double safety = 0.9, shrink = 0.2, grow = 10.0, now = 0.7, before = 0.4, least_log = -18.0;
-constexpr double shrink_non_finite = 0.1;
+constexpr float safety = 0.9f, shrink = 0.2f, grow = 10.0f, shrink_non_finite = 0.1f, least_log = -26.0f;
+constexpr double now = 0.7, before = 0.4, least = 1e-30, most = 1e30;
 constexpr int order = 5;  // of both methods
 enum Status { ok, too_many_steps, step_too_small, not_finite };
 }  // namespace control
 
 template <class T> struct Tolerance { T rtol, atol; };
-
-// Loops over states are written out up to this many.
-template <int N> struct Unroll { static constexpr int count = N <= 20 ? N : 4; };
 
 // The mean square of a vector over the tolerance at two states, the largest of all groups.
 template <class Problem, class T = typename Problem::Number>
@@ -35,7 +34,7 @@ __device__ __forceinline__ T mean_square(const Problem &p, const T *v, const T *
     T total = 0, atol = tolerance.atol * p.weight(g);
 #pragma unroll(some)
     for (int j = g * size; j < (g + 1) * size; j++) {
-      T ratio = v[j] / (atol + tolerance.rtol * larger(fabs(a[j]), fabs(b[j])));
+      T ratio = v[j] * rough::reciprocal(atol + tolerance.rtol * larger(fabs(a[j]), fabs(b[j])));
       total += ratio * ratio;
     }
     total *= T(1.0 / size);
@@ -95,7 +94,8 @@ template <class Problem> __global__ void __launch_bounds__(256) adaptive(Argumen
   Tolerance<T> tolerance{T(s.rtol), T(s.atol)};
   Problem p(given.columns, given.trajectories, i);
   typename Problem::Method method;
-  T x[N], y[N], log_error = 0;
+  T x[N], y[N];
+  float log_error = 0.0f;
   C t = 0, h = C(s.first_step), last = C(s.end);
   int tried = 0, rejected = 0, status = control::ok;
   p.start(x);
@@ -118,17 +118,18 @@ template <class Problem> __global__ void __launch_bounds__(256) adaptive(Argumen
       if (Problem::kinks) {
         if (across) square *= Problem::Method::underestimate * Problem::Method::underestimate;
         least = taken <= C(1.5) * floor;
-        located = across && square < infinity<T>() && log_error < T(0);
+        located = across && square < infinity<T>() && log_error < 0.0f;
       }
       bool finite = square < infinity<T>(), accepted = square <= T(1) || (located && least);
-      T log_now = log(square);
-      T factor = T(control::safety) * exp(log_now * T(-0.5 * control::now / control::order) +
-                                          log_error * T(0.5 * control::before / control::order));
-      factor = finite ? smaller(larger(factor, T(control::shrink)), T(control::grow)) : T(control::shrink_non_finite);
+      T bounded = square > T(control::least) ? (square < T(control::most) ? square : T(control::most)) : T(control::least);
+      float log_now = rough::log2(float(bounded));
+      float factor = control::safety * rough::exp2(log_now * float(-0.5 * control::now / control::order) +
+                                                   log_error * float(0.5 * control::before / control::order));
+      factor = finite ? smaller(larger(factor, control::shrink), control::grow) : control::shrink_non_finite;
       C next = taken * C(factor);
       if (accepted) {
         if (taken < h * (1.0 - 1e-9)) next = larger(next, h);  // a step cut short says nothing against the size that was meant
-        log_error = smaller(larger(log_now, T(control::least_log)), T(0));
+        log_error = smaller(larger(log_now, control::least_log), 0.0f);
         t = end;
 #pragma unroll(some)
         for (int j = 0; j < N; j++) x[j] = y[j];
@@ -144,14 +145,15 @@ template <class Problem> __global__ void __launch_bounds__(256) adaptive(Argumen
   given.write(p, i, x, status, tried, rejected);
 }
 
-template <class Problem> __global__ void __launch_bounds__(256) fixed(Arguments<Problem> given) {
+// Steps of equal size.
+template <class Problem, class Method> __device__ __forceinline__ void march(const Arguments<Problem> &given) {
   using T = typename Problem::Number;
   using C = typename Problem::Clock;
   constexpr int N = Problem::states;
   long i = own_trajectory();
   if (i >= given.trajectories) return;
   Problem p(given.columns, given.trajectories, i);
-  typename Problem::Method method;
+  Method method;
   T x[N];
   int steps = given.settings.steps;
   C h = C(given.settings.end / steps);
@@ -164,4 +166,12 @@ template <class Problem> __global__ void __launch_bounds__(256) fixed(Arguments<
 #pragma unroll(Unroll<N>::count)
   for (int j = 0; j < N; j++) finite = finite && fabs(x[j]) < infinity<T>();
   given.write(p, i, x, finite ? control::ok : control::not_finite, steps, 0);
+}
+
+template <class Problem> __global__ void __launch_bounds__(256) fixed(Arguments<Problem> given) {
+  march<Problem, typename Problem::Method>(given);
+}
+
+template <class Problem> __global__ void __launch_bounds__(256) rk4(Arguments<Problem> given) {
+  march<Problem, Rk4<Problem>>(given);
 }

@@ -15,3 +15,6 @@ template <> struct Epsilon<float> { static constexpr float value = 1.1920929e-7f
 
 template <class T> __device__ __forceinline__ T larger(T a, T b) { return a > b ? a : b; }
 template <class T> __device__ __forceinline__ T smaller(T a, T b) { return a < b ? a : b; }
+
+// Loops over states are written out up to this many.
+template <int N> struct Unroll { static constexpr int count = N <= 20 ? N : 4; };

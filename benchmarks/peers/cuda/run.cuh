@@ -113,8 +113,8 @@ template <class Problem> void solve(const Job &job, void (*kernel)(Arguments<Pro
   printf("\"steps_tried\": %lld, \"steps_accepted\": %lld, \"failed\": %lld}\n", tried, tried - rejected, failed);
 }
 
-// `has_fixed`: whether the problem can be solved with fixed steps.
-template <class Problem, bool has_fixed> int run_if(const Job &job) {
+// `has_fixed`: whether the problem can be solved with fixed steps of its own method; `has_rk4`: of the classical one.
+template <class Problem, bool has_fixed, bool has_rk4 = false> int run_if(const Job &job) {
   const char *number = std::is_same<typename Problem::Number, double>::value ? "float64" : "float32";
   if (strcmp(job.precision, number) != 0) return 0;
   if (strcmp(job.mode, "adaptive") == 0) {
@@ -124,6 +124,11 @@ template <class Problem, bool has_fixed> int run_if(const Job &job) {
   if constexpr (has_fixed)
     if (strcmp(job.mode, "fixed") == 0) {
       solve<Problem>(job, fixed<Problem>);
+      return 1;
+    }
+  if constexpr (has_rk4)
+    if (strcmp(job.mode, "rk4") == 0) {
+      solve<Problem>(job, rk4<Problem>);
       return 1;
     }
   return 0;

@@ -19,67 +19,76 @@ template <class Problem> struct Tsit5 {
     return ::first_step(p, t, span, x, k1, tolerance);
   }
 
+  // The weighted sum of rates times h, which goes into the weights if there are fewer of them than states, or if it is the same
+  // for many steps.
+  template <bool constant, int M> static constexpr bool into_weights = constant || M <= N;
+
+  template <bool constant, int M>
+  __device__ __forceinline__ static T increment(T h, const T (&weights)[M], const T *const (&k)[M], int j) {
+    constexpr bool into = into_weights<constant, M>;
+    T total = (into ? h * weights[0] : weights[0]) * k[0][j];
+#pragma unroll
+    for (int i = 1; i < M; i++) total += (into ? h * weights[i] : weights[i]) * k[i][j];
+    return into ? total : h * total;
+  }
+
+  // From the state outwards where that is one fused operation a term.
+  template <bool constant, int M>
+  __device__ __forceinline__ static void moved(T h, const T (&weights)[M], const T *const (&k)[M], const T *x, T *y) {
+#pragma unroll(some)
+    for (int j = 0; j < N; j++) {
+      if constexpr (into_weights<constant, M>) {
+        T sum = x[j];
+#pragma unroll
+        for (int i = 0; i < M; i++) sum += h * weights[i] * k[i][j];
+        y[j] = sum;
+      } else {
+        y[j] = x[j] + increment<constant>(h, weights, k, j);
+      }
+    }
+  }
+
   // The end of a step and the rates there; leaves the stages behind for the error.
+  template <bool constant>
   __device__ __forceinline__ bool stages(const Problem &p, C t, C taken, C end, const T *x, T *y, T *k2, T *k3, T *k4, T *k5,
                                          T *k6) {
     T h = T(taken);
-    bool across = false;
-    {
-      T a = h * T(0.161);
+    moved<constant>(h, {T(0.161)}, {k1}, x, y);
+    bool across = p.rates(T(t + C(0.161) * taken), y, k2) != piece;
+    moved<constant>(h, {T(-0.008480655492356989), T(0.335480655492357)}, {k1, k2}, x, y);
+    across |= p.rates(T(t + C(0.327) * taken), y, k3) != piece;
+    moved<constant>(h, {T(2.8971530571054935), T(-6.359448489975075), T(4.3622954328695815)}, {k1, k2, k3}, x, y);
+    across |= p.rates(T(t + C(0.9) * taken), y, k4) != piece;
+    moved<constant>(h, {T(5.325864828439257), T(-11.748883564062828), T(7.4955393428898365), T(-0.09249506636175525)},
+                    {k1, k2, k3, k4}, x, y);
+    across |= p.rates(T(t + C(0.9800255409045097) * taken), y, k5) != piece;
+    moved<constant>(h,
+                    {T(5.86145544294642), T(-12.92096931784711), T(8.159367898576159), T(-0.071584973281401),
+                     T(-0.028269050394068383)},
+                    {k1, k2, k3, k4, k5}, x, y);
+    across |= p.rates(T(end), y, k6) != piece;
+    // the increment is summed first: its rounding is what stays
 #pragma unroll(some)
-      for (int j = 0; j < N; j++) y[j] = x[j] + a * k1[j];
-      across |= p.rates(T(t + C(0.161) * taken), y, k2) != piece;
-    }
-    {
-      T a = h * T(-0.008480655492356989), b = h * T(0.335480655492357);
-#pragma unroll(some)
-      for (int j = 0; j < N; j++) y[j] = x[j] + a * k1[j] + b * k2[j];
-      across |= p.rates(T(t + C(0.327) * taken), y, k3) != piece;
-    }
-    {
-      T a = h * T(2.8971530571054935), b = h * T(-6.359448489975075), c = h * T(4.3622954328695815);
-#pragma unroll(some)
-      for (int j = 0; j < N; j++) y[j] = x[j] + a * k1[j] + b * k2[j] + c * k3[j];
-      across |= p.rates(T(t + C(0.9) * taken), y, k4) != piece;
-    }
-    {
-      T a = h * T(5.325864828439257), b = h * T(-11.748883564062828), c = h * T(7.4955393428898365);
-      T d = h * T(-0.09249506636175525);
-#pragma unroll(some)
-      for (int j = 0; j < N; j++) y[j] = x[j] + a * k1[j] + b * k2[j] + c * k3[j] + d * k4[j];
-      across |= p.rates(T(t + C(0.9800255409045097) * taken), y, k5) != piece;
-    }
-    {
-      T a = h * T(5.86145544294642), b = h * T(-12.92096931784711), c = h * T(8.159367898576159);
-      T d = h * T(-0.071584973281401), e = h * T(-0.028269050394068383);
-#pragma unroll(some)
-      for (int j = 0; j < N; j++) y[j] = x[j] + a * k1[j] + b * k2[j] + c * k3[j] + d * k4[j] + e * k5[j];
-      across |= p.rates(T(end), y, k6) != piece;
-    }
-    {
-      T a = h * T(0.09646076681806523), b = h * T(0.01), c = h * T(0.4798896504144996), d = h * T(1.379008574103742);
-      T e = h * T(-3.2900695154360807), f = h * T(2.324710524099774);
-      // the increment is summed first: its rounding is what stays
-#pragma unroll(some)
-      for (int j = 0; j < N; j++)
-        y[j] = x[j] + (a * k1[j] + b * k2[j] + c * k3[j] + d * k4[j] + e * k5[j] + f * k6[j]);
-      last = p.rates(T(end), y, k7);
-      across |= last != piece;
-    }
-    return across;
+    for (int j = 0; j < N; j++)
+      y[j] = x[j] + increment<constant>(h,
+                                        {T(0.09646076681806523), T(0.01), T(0.4798896504144996), T(1.379008574103742),
+                                         T(-3.2900695154360807), T(2.324710524099774)},
+                                        {k1, k2, k3, k4, k5, k6}, j);
+    last = p.rates(T(end), y, k7);
+    return across | (last != piece);
   }
 
   __device__ __forceinline__ T attempt(const Problem &p, C t, C taken, C end, const T *x, T *y, Tolerance<T> tolerance,
                                        bool &across) {
-    T k2[N], k3[N], k4[N], k5[N], k6[N], h = T(taken);
-    across = stages(p, t, taken, end, x, y, k2, k3, k4, k5, k6);
-    T a = h * T(0.0017800110522257714), b = h * T(0.0008164344596567469), c = h * T(-0.007880878010261995);
-    T d = h * T(0.1447110071732629), e = h * T(-0.5823571654525552), f = h * T(0.45808210592918697), g = h * T(-1.0 / 66.0);
-    // in the place of a stage
+    T k2[N], k3[N], k4[N], k5[N], k6[N], error[N];
+    across = stages<false>(p, t, taken, end, x, y, k2, k3, k4, k5, k6);
 #pragma unroll(some)
     for (int j = 0; j < N; j++)
-      k2[j] = a * k1[j] + b * k2[j] + c * k3[j] + d * k4[j] + e * k5[j] + f * k6[j] + g * k7[j];
-    return mean_square(p, k2, x, y, tolerance);
+      error[j] = increment<false>(T(taken),
+                                  {T(0.0017800110522257714), T(0.0008164344596567469), T(-0.007880878010261995),
+                                   T(0.1447110071732629), T(-0.5823571654525552), T(0.45808210592918697), T(-1.0 / 66.0)},
+                                  {k1, k2, k3, k4, k5, k6, k7}, j);
+    return mean_square(p, error, x, y, tolerance);
   }
 
   __device__ __forceinline__ void accept() {
@@ -91,7 +100,7 @@ template <class Problem> struct Tsit5 {
   // A step without a test.
   __device__ __forceinline__ void advance(const Problem &p, C t, C h, T *x) {
     T k2[N], k3[N], k4[N], k5[N], k6[N], y[N];
-    stages(p, t, h, t + h, x, y, k2, k3, k4, k5, k6);
+    stages<true>(p, t, h, t + h, x, y, k2, k3, k4, k5, k6);
     accept();
 #pragma unroll(some)
     for (int j = 0; j < N; j++) x[j] = y[j];
