@@ -36,8 +36,10 @@ def test_kernels_of_the_model(name, request):
             kind = method + suffix
             kernel = program(name, model, method, dtype, directions)
             ptx = kernel.ptx("sm_90")
-            faults += [f"{kind} has {flaw}" for flaw in flaws(ptx, kernel, "sm_90")]
             written, kept, usages = Written.of(ptx), record.written(kind), {}
+            # the text on record was taken apart when it was put there
+            if anew or kept is None or kept.digest != written.digest:
+                faults += [f"{kind} has {flaw}" for flaw in flaws(ptx, kernel, "sm_90")]
             known = versions()["ptxas"] in ("", record.versions.get("ptxas")) and written.digest == record.assembled(
                 kind
             )
