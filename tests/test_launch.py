@@ -157,10 +157,12 @@ def test_nobody_is_not_started(card):
 def test_what_the_driver_refuses_is_told(card):
     with pytest.raises(Refused) as refused:
         run(card, 5, code=2)
-    assert refused.value.args == (
-        8,
-        "lanes: the GPU does not start the kernel of `tables`: out of memory (CUDA error 2)",
+    code, words = refused.value.args
+    assert code == 8
+    assert words.startswith(
+        "lanes: the GPU does not start the kernel of `tables`: out of memory (CUDA error 2); its threads"
     )
+    assert words.endswith("set XLA_PYTHON_CLIENT_MEM_FRACTION to 0.5, or less, before JAX starts")
     with pytest.raises(Refused) as refused:
         run(card, 5, code=719)
     assert refused.value.args == (13, "lanes: the GPU does not start the kernel of `tables`: unknown (CUDA error 719)")

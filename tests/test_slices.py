@@ -158,11 +158,19 @@ def test_memory_that_runs_out_on_the_way_loses_nothing():
 
 
 @pytest.mark.parametrize(
-    ("devices", "capacity", "words"),
-    [((), 3, "RESOURCE_EXHAUSTED"), ((CPU,), 0, "RESOURCE_EXHAUSTED"), ((CPU,), None, "INTERNAL: a fault")],
+    ("devices", "capacity", "words", "calls"),
+    [
+        ((), 3, "RESOURCE_EXHAUSTED", 1),
+        ((CPU,), 0, "RESOURCE_EXHAUSTED", 4),
+        ((CPU,), None, "INTERNAL: a fault", 1),
+        ((CPU,), None, "RESOURCE_EXHAUSTED: lanes: the GPU does not start the kernel of `f`: out of memory", 1),
+    ],
 )
-def test_what_smaller_slices_do_not_help_is_raised(devices, capacity, words):
+def test_what_smaller_slices_do_not_help_is_raised(devices, capacity, words, calls):
+    sizes = []
+
     def compute(twins, given):
+        sizes.append(twins)
         if capacity is None or twins > capacity:
             raise jax.errors.JaxRuntimeError(words)
         return jnp.asarray(given)
@@ -171,6 +179,7 @@ def test_what_smaller_slices_do_not_help_is_raised(devices, capacity, words):
         warnings.simplefilter("ignore")
         with pytest.raises(jax.errors.JaxRuntimeError, match=words):
             slices.in_slices(compute, lambda rows: np.arange(8.0)[rows], 8, 8, devices=devices)
+    assert len(sizes) == calls
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,11 @@ from vht_kernels import abi, driver, nvidia
 from vht_kernels.call_frame import INTERNAL, RESOURCE_EXHAUSTED, common_ir, gather_ir
 
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY: local memory for the threads could not be had
+# a thread's own memory is the driver's to give, for as many threads as the GPU holds at once, however few are asked for
+_HINT = (
+    "; its threads need memory of their own beside what XLA has taken for arrays: set XLA_PYTHON_CLIENT_MEM_FRACTION to 0.5, "
+    "or less, before JAX starts"
+)
 _MESSAGE_BYTES = 512
 
 _TEMPLATE = """
@@ -21,6 +26,8 @@ declare i32 @snprintf(ptr, i64, ptr, ...)
 @message = private constant [{format_bytes} x i8] c"{format}\\00"
 @name = private constant [{name_bytes} x i8] c"{name}\\00"
 @unknown = private constant [8 x i8] c"unknown\\00"
+@hint = private constant [{hint_bytes} x i8] c"{hint}\\00"
+@nothing = private constant [1 x i8] c"\\00"
 
 define ptr @{symbol}.handler(ptr %frame) {{
 entry:
@@ -72,10 +79,11 @@ tell:
   %said = load ptr, ptr %words
   %has_words = icmp ne ptr %said, null
   %told = select i1 %has_words, ptr %said, ptr @unknown
+  %is_memory = icmp eq i32 %code, {out_of_memory}
+  %advice = select i1 %is_memory, ptr @hint, ptr @nothing
   %text = alloca [{message_bytes} x i8]
   %written = call i32 (ptr, i64, ptr, ...) @snprintf(ptr %text, i64 {message_bytes}, ptr @message, ptr @name, ptr %told,
-    i32 %code)
-  %is_memory = icmp eq i32 %code, {out_of_memory}
+    i32 %code, ptr %advice)
   %kind = select i1 %is_memory, i32 {exhausted}, i32 {internal}
   %made = call ptr @frame.refusal(ptr %api, i32 %kind, ptr %text)
   ret ptr %made
@@ -107,11 +115,13 @@ def launcher_ir(symbol: str, name: str, handle: int, few: int, tables: Sequence[
             f"  %a{i} = getelementptr ptr, ptr %parameters, i64 {i}",
             f"  store ptr %v{i}, ptr %a{i}",
         ]
-    text = "lanes: the GPU does not start the kernel of `%s`: %s (CUDA error %d)"
+    text = "lanes: the GPU does not start the kernel of `%s`: %s (CUDA error %d)%s"
     letters = "".join(c if (c.isascii() and c.isalnum()) or c in "_<>." else "_" for c in name)
     return common_ir() + _TEMPLATE.format(
         symbol=symbol,
         format=text,
+        hint=_HINT,
+        hint_bytes=len(_HINT) + 1,
         format_bytes=len(text) + 1,
         name=letters,
         name_bytes=len(letters) + 1,

@@ -118,7 +118,9 @@ def _start(compute: Callable[[int, Any], Any], size: int, numbers: Any, device: 
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return "RESOURCE_EXHAUSTED" in str(error) or "OUT_OF_MEMORY" in str(error)
+    """Whether fewer twins might do: they do not where a kernel cannot start, whose threads' memory is another."""
+    text = str(error)
+    return ("RESOURCE_EXHAUSTED" in text or "OUT_OF_MEMORY" in text) and "does not start the kernel" not in text
 
 
 def array_bytes(tree: Any) -> int:
