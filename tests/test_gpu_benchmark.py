@@ -199,6 +199,14 @@ def test_unknown_parts_are_refused(capsys):
     assert refused.value.code == 2 and "there is no part lorentz" in capsys.readouterr().err
 
 
+def test_the_cpu_is_given_only_what_suits_it(capsys):
+    with pytest.raises(SystemExit) as refused:
+        main(["gpu", "lorenz", "--cpu"])
+    assert refused.value.code == 2 and "lorenz needs a GPU: with --cpu there is calibration" in capsys.readouterr().err
+    assert main(["gpu", "--cpu", "--list"]) == 0
+    assert capsys.readouterr().out.startswith("calibration: 2 cases")
+
+
 def test_all_sizes_that_the_issue_names_are_among_the_cases():
     everything = [case for part in cases.FULL.values() for case in part]
     ensembles = [case for case in everything if isinstance(case, cases.Ensemble)]

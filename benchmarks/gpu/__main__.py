@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu [PART ...] [--dry-run] [--seconds S]``."""
+"""``python -m benchmarks.gpu [PART ...] [--dry-run | --cpu] [--seconds S]``."""
 
 from __future__ import annotations
 
@@ -27,17 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="tiny sizes on the CPU, to see that all works; no record"
     )
+    parser.add_argument(
+        "--cpu", action="store_true", help="full sizes on the cores of the CPU; only of the parts that make sense there"
+    )
     parser.add_argument("--seconds", type=float, default=540.0, help="after which no further case begins")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the record; by default benchmarks/results")
     parser.add_argument("--list", action="store_true", help="name the parts and their cases")
     options = parser.parse_args(arguments)
-    if options.dry_run:
+    if options.dry_run or options.cpu:
         os.environ["JAX_PLATFORMS"] = "cpu"
     from benchmarks.gpu import cases
 
     if unknown := [name for name in options.parts if name not in cases.PARTS]:
         parser.error(f"there is no part {', '.join(unknown)}; choose from {', '.join(cases.PARTS)}")
-    chosen = tuple(dict.fromkeys(options.parts)) or cases.PARTS
+    chosen = tuple(dict.fromkeys(options.parts)) or (cases.ON_CPU if options.cpu else cases.PARTS)
+    if options.cpu and (beyond := [name for name in chosen if name not in cases.ON_CPU]):
+        parser.error(f"{', '.join(beyond)} needs a GPU: with --cpu there is {', '.join(cases.ON_CPU)}")
     table = cases.DRY if options.dry_run else cases.FULL
     if options.list:
         for name in chosen:
@@ -51,14 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jax.config.update("jax_enable_x64", True)
     from benchmarks.gpu import device
 
-    lack = None if options.dry_run else device.missing()
+    here = options.dry_run or options.cpu
+    lack = None if here else device.missing()
     if lack is not None:
         print(
             f"This benchmark needs an NVIDIA GPU, but {lack}. `--dry-run` shows on the CPU that all works.",
             file=sys.stderr,
         )
         return 2
-    return _run(chosen, table, None if options.dry_run else device.limits(), options)
+    return _run(chosen, table, None if here else device.limits(), options)
 
 
 def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: argparse.Namespace) -> int:

@@ -199,3 +199,5 @@ def _by_all(case: Ensemble) -> Ensemble:
 
 DRY = _dry()
 PARTS = tuple(FULL)
+# which of them the cores of a CPU can be given at full size
+ON_CPU = ("calibration",)
