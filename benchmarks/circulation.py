@@ -194,7 +194,6 @@ def _compiled(bench: Bench, rows: dict[str, Row], outcome: Outcome) -> None:
         outcome.skipped["C++"] = str(error)
         return
     interval = case.seconds / (case.saves - 1)
-    step = interval / steps["tsit5"]
     for dtype in PRECISIONS:
         for method, label in METHODS.items():
             rows[f"c++ {method} {dtype}"] = bench.row(
@@ -203,12 +202,15 @@ def _compiled(bench: Bench, rows: dict[str, Row], outcome: Outcome) -> None:
                 lambda c, method=method, dtype=dtype: simd.solve(c, method=method, steps=steps[method], dtype=dtype),
                 case.repeats,
             )
-        rows[f"lanes fixed {dtype}"] = bench.row(
-            f"vht lanes, Tsit5, step {step * 1e3:.3g} ms, {dtype}",
-            case.twins,
-            lambda c, dtype=dtype: vht_lanes.solve(c, rtol=case.tolerance, atol=case.tolerance, dtype=dtype, step=step),
-            case.repeats,
-        )
+            step = interval / steps[method]
+            rows[f"lanes {method} {dtype}"] = bench.row(
+                f"vht lanes, {label}, step {step * 1e3:.3g} ms, {dtype}",
+                case.twins,
+                lambda c, fixed=(method, step), dtype=dtype: vht_lanes.solve(
+                    c, rtol=case.tolerance, atol=case.tolerance, dtype=dtype, fixed=fixed
+                ),
+                case.repeats,
+            )
     outcome.notes.append(
         "Fixed steps: the largest at which every twin stays finite and the C++ program in float64 is as right as lanes with "
         "error control."
@@ -230,16 +232,21 @@ def _enough_steps(bench: Bench, goal: Row, method: simd.Method) -> int:
 def _targets(rows: dict[str, Row]) -> list[Target]:
     lanes, other = rows["lanes float64"], rows["diffrax float64"]
 
-    def slower(dtype: Precision) -> float | None:
-        if f"c++ tsit5 {dtype}" not in rows:
+    def slower(method: simd.Method, dtype: Precision) -> float | None:
+        if f"c++ {method} {dtype}" not in rows:
             return None
-        return rows[f"lanes fixed {dtype}"].seconds / rows[f"c++ tsit5 {dtype}"].seconds
+        return rows[f"lanes {method} {dtype}"].seconds / rows[f"c++ {method} {dtype}"].seconds
 
     compiled = rows.get("c++ tsit5 float64")
     return [
         Target("twins/s of lanes over diffrax vmap, float64", 50.0, lanes.rate / other.rate, at_least=True, unit="x"),
-        Target("time of lanes over C++, same fixed steps of Tsit5, float64", 2.0, slower("float64"), unit="x"),
-        Target("time of lanes over C++, same fixed steps of Tsit5, float32", 2.0, slower("float32"), unit="x"),
+        *(
+            Target(
+                f"time of lanes over C++, same fixed steps of {label}, {dtype}", 2.0, slower(method, dtype), unit="x"
+            )
+            for method, label in METHODS.items()
+            for dtype in PRECISIONS
+        ),
         Target(
             "time of lanes with error control over C++ with fixed steps, float64",
             2.0,

@@ -37,7 +37,7 @@ def solve(
     rtol: float,
     atol: float,
     dtype: Precision = "float64",
-    step: float | None = None,
+    fixed: tuple[Literal["tsit5", "rk4"], float] | None = None,
     free: Sequence[str] = (),
     backend: Literal["lanes", "xla"] = "lanes",
     max_steps: int = 100_000,
@@ -49,20 +49,24 @@ def solve(
         rtol: relative tolerance.
         atol: absolute tolerance.
         dtype: what states are computed in.
-        step: fixed steps of this size instead of adaptive ones.
+        fixed: a method and the size of its steps, instead of steps under an error test.
         free: parameters to differentiate with respect to.
         backend: own kernels, or diffrax behind the same interface.
         max_steps: budget.
     """
     from vht.organs.circulation import Circulation
-    from vht.solve import Tsit5, simulate, simulate_with_jacobian
+    from vht.solve import RK4, Tsit5, simulate, simulate_with_jacobian
 
+    method: Any = Tsit5(rtol=rtol, atol=atol, dtype=dtype, max_steps=max_steps)
+    if fixed is not None:
+        kind = {"tsit5": Tsit5, "rk4": RK4}[fixed[0]]
+        method = kind(step=fixed[1], dtype=dtype, max_steps=max_steps)
     settings: dict[str, Any] = {
         "twins": {name: cohort.column(name) for name in cohort.varied},
         "initial": {name: float(cohort.initial[0, i]) for i, name in enumerate(STATES)},
         "start": float(cohort.times[0]),
         "observe": STATES,
-        "method": Tsit5(rtol=rtol, atol=atol, dtype=dtype, step=step, max_steps=max_steps),
+        "method": method,
         "backend": backend,
     }
     if free:
