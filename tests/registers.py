@@ -148,9 +148,10 @@ class Record:
         found = self.kernels.get(kind, {})
         return found.get("assembled", found.get("digest")) if set(found) & set(ARCHITECTURES) else None
 
-    def usage(self, kind: str, architecture: str) -> Usage | None:
-        found = self.kernels.get(kind, {}).get(architecture)
-        return None if found is None else Usage(*found)
+    def usages(self, kind: str) -> dict[str, Usage]:
+        """By architecture."""
+        found = self.kernels.get(kind, {})
+        return {a: Usage(*found[a]) for a in ARCHITECTURES if a in found}
 
     def write(self, kernels: dict[str, tuple[Written, dict[str, Usage]]]) -> None:
         """Replace what is on record.
@@ -161,7 +162,7 @@ class Record:
         entries = {}
         for kind, (written, usages) in kernels.items():
             entry = entries[kind] = dataclasses.asdict(written)
-            kept = {a: u for a in ARCHITECTURES if (u := self.usage(kind, a)) is not None}
+            kept = self.usages(kind)
             if not usages and kept and self.assembled(kind) != written.digest:
                 entry["assembled"] = self.assembled(kind)
             entry |= {name: list(dataclasses.astuple(u)) for name, u in (usages or kept).items()}
