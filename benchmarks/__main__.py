@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from benchmarks.gpu.__main__ import main as gpu
 
         return gpu(arguments[1:])
-    from benchmarks.cases import FULL, QUICK, Name
+    from benchmarks.sizes import FULL, QUICK, Name
 
     names: tuple[Name, ...] = get_args(Name)
     parser = argparse.ArgumentParser(

@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.cases import QUICK, Hostile
+from benchmarks.cases import Hostile
 from benchmarks.hostile import _start, jobs, run
 from benchmarks.hostile_child import Job, check_trajectory, method_of, trajectory
 from benchmarks.hostile_draws import draw, mended
 from benchmarks.hostile_models import BlowUp, BouncingBall, Chatter, Junction, subjects
+from benchmarks.sizes import QUICK
 from vht.model import states
 from vht.solve import Rodas5P, Status, Tsit5, simulate, simulate_with_jacobian
 

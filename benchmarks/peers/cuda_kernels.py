@@ -330,13 +330,19 @@ def build(architecture: str = "native", fast_math: bool = False) -> Built:
     return Built(folder / "peer", made_with, time.perf_counter() - began, _usage(said))
 
 
-def assembled(architecture: str, units: tuple[str, ...] = UNITS[1:], fast_math: bool = False) -> dict[str, Usage]:
+def assembled(
+    architecture: str,
+    units: tuple[str, ...] = UNITS[1:],
+    fast_math: bool = False,
+    keep: pathlib.Path | None = None,
+) -> dict[str, Usage]:
     """Compile files for an architecture, without a device: what ptxas says of each kernel.
 
     Args:
         architecture: as "sm_90".
         units: files to compile.
         fast_math: as of `run`.
+        keep: folder that the assembled files, ``UNIT.cubin``, are left in.
 
     Raises:
         Unavailable: no nvcc, or it did not succeed.
@@ -349,7 +355,11 @@ def assembled(architecture: str, units: tuple[str, ...] = UNITS[1:], fast_math: 
             return _call([compiler, *flags, "-cubin", f"{name}.cu", "-o", f"{name}.cubin"], work)
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            return _usage("".join(pool.map(unit, units)))
+            said = "".join(pool.map(unit, units))
+        if keep is not None:
+            for name in units:
+                shutil.copy(pathlib.Path(work, f"{name}.cubin"), keep / f"{name}.cubin")
+    return _usage(said)
 
 
 def _sources() -> dict[str, str]:
@@ -423,14 +433,15 @@ def _usage(said: str) -> dict[str, Usage]:
         name = _ENTRY.search(f"Compiling entry function{part}")
         stack, registers = _STACK.search(part), _REGISTERS.search(part)
         if name and stack and registers:
-            found[_readable(name[1])] = Usage(int(registers[1]), *map(int, stack.groups()))
+            found[readable(name[1])] = Usage(int(registers[1]), *map(int, stack.groups()))
     return found
 
 
 _MANGLED = re.compile(r"^_Z\d+(fixed|rk4|adaptive)IN?(?:\d+)?(\w+?)I([df])(?:Li(\d+))?E")
 
 
-def _readable(mangled: str) -> str:
+def readable(mangled: str) -> str:
+    """A kernel's problem, mode and precision; the mangled name itself if it is not one of these."""
     found = _MANGLED.match(mangled)
     if not found:
         return mangled
