@@ -29,7 +29,7 @@ COLUMNS = (
     Column("registers", "registers", "d"),
     Column("spilled bytes", "spilled", ",d"),
 )
-# the time that the issue allows over kernels by hand
+# more than this over kernels by hand is too much
 MOST = 1.5
 
 _LABEL = re.compile(r"^(\.L_x_\d+):")

@@ -207,7 +207,7 @@ def test_the_cpu_is_given_only_what_suits_it(capsys):
     assert capsys.readouterr().out.startswith("calibration: 2 cases")
 
 
-def test_all_sizes_that_the_issue_names_are_among_the_cases():
+def test_all_sizes_that_are_wanted_are_among_the_cases():
     everything = [case for part in cases.FULL.values() for case in part]
     ensembles = [case for case in everything if isinstance(case, cases.Ensemble)]
     sizes = {(c.precision, c.settings.mode, c.trajectories) for c in ensembles if c.problem == "lorenz"}

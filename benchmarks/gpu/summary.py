@@ -1,4 +1,4 @@
-"""What a run says in the end: the targets of the issue, and ratios last."""
+"""What a run says in the end: targets, and ratios last."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def ratios(bench: Bench) -> list[Row]:
 
 
 def targets(bench: Bench) -> list[Target]:
-    """What the issue wants, as far as there are rows."""
+    """What is wanted, as far as there are rows."""
     found: list[Target] = []
 
     def want(what: str, wanted: float, measured: float | None, at_least: bool = False, unit: str = "") -> None:
