@@ -164,18 +164,14 @@ def _lanes(problem: str, settings: Any, precision: str, architecture: str, folde
     from benchmarks.gpu import lanes
     from benchmarks.gpu.problems import problem as named
 
-    assembler = nvidia.assembler()
-    if assembler is None:
+    if nvidia.assembler() is None:
         raise Unavailable("no ptxas on this machine, which comes with the CUDA toolkit")
     with jax.enable_x64(True):
         call, given = lanes.solver(named(problem), settings, precision, 64)
         (program,) = vht_kernels.programs(call, given(named(problem).draw(64)))
-    text = program.ptx(architecture)
-    (folder / "lanes.ptx").write_text(text)
-    command = [assembler, f"-arch={architecture}", "-o", str(folder / "lanes.cubin"), str(folder / "lanes.ptx")]
-    subprocess.run(command, capture_output=True, check=True)
-    (code,) = disassembled(folder / "lanes.cubin").values()
-    usage = nvidia.assemble(text, architecture)
+    cubin = folder / "lanes.cubin"
+    usage = nvidia.assemble(program.ptx(architecture), architecture, cubin)
+    (code,) = disassembled(cubin).values()
     found = of_a_step(code, inner=settings.step is not None)
     spilled = usage.spill_stores + usage.spill_loads
     return {"lanes": found.total(), "operations": dict(found), "registers": usage.registers, "spilled": spilled}

@@ -144,7 +144,7 @@ class Record:
         return None if found is None else Written(found["digest"], found["lines"])
 
     def assembled(self, kind: str) -> str | None:
-        """Digest of the text that `usage` is of."""
+        """Digest of the text that `usages` are of."""
         found = self.kernels.get(kind, {})
         return found.get("assembled", found.get("digest")) if set(found) & set(ARCHITECTURES) else None
 

@@ -45,7 +45,8 @@ def test_kernels_of_the_model(name, request):
             if anew or kept is None or kept.digest != written.digest:
                 faults += [f"{kind} has {flaw}" for flaw in flaws(ptx, kernel, "sm_90")]
             same = versions()["ptxas"] in ("", record.versions.get("ptxas"))
-            known = record.usages(kind) if same and written.digest == record.assembled(kind) else {}
+            before = record.usages(kind)
+            known = before if same and written.digest == record.assembled(kind) else {}
             if nvidia.assembler() and (everything or written.lines <= LARGE):
                 usages = {a: known.get(a) or nvidia.assemble(kernel.ptx(a), a) for a in architectures}
             found[kind] = (written, usages)
@@ -55,7 +56,6 @@ def test_kernels_of_the_model(name, request):
                 faults.append(f"{kind} is not on record")
             elif written.lines > GROWTH * kept.lines:
                 faults.append(f"{kind} has {written.lines} lines where {kept.lines} are on record")
-            before = record.usages(kind)
             for architecture in usages.keys() & before.keys():
                 grown = growth(usages[architecture], before[architecture])
                 faults += [f"{kind}, {architecture}: {what}" for what in grown]

@@ -50,7 +50,7 @@ def test_mean_square(dtype):
             assert not np.isfinite(found)
 
 
-def test_lanes_find_the_same_bits():
+def test_lanes_find_the_same():
     def all_of_them(x):
         y = x.astype(jnp.float32)
         return rough.log2(y), rough.exp2(rough.log2(y)), rough.reciprocal(x), rough.reciprocal(y)

@@ -66,9 +66,13 @@ def solver(
     from vht.solve.system import system_of
 
     system = system_of(problem.model)
-    method: Any = Rodas5P(dtype=precision) if problem.stiff else Tsit5(step=settings.step, dtype=precision)  # type: ignore[arg-type]
-    if settings.mode == "rk4":
+    method: Any
+    if problem.stiff:
+        method = Rodas5P(dtype=precision)  # type: ignore[arg-type]
+    elif settings.mode == "rk4":
         method = RK4(1.0, dtype=precision)  # type: ignore[arg-type]
+    else:
+        method = Tsit5(step=settings.step, dtype=precision)  # type: ignore[arg-type]
     plan = Plan(system, problem.states, (), count, method.program(), "lanes")
     directions = tuple(
         Direction("initial", name.removeprefix("initial."))

@@ -55,9 +55,8 @@ def host() -> Host:
     if llvm.llvm_version_info[0] in _CHECKSUM_VERSIONS:
         llvm.set_option("", "-disable-loop-idiom-hashrecognize")
     if llvm.llvm_version_info[0] in _PAIRWISE_VERSIONS:
-        llvm.set_option(
-            "", "-opt-disable=slsr"
-        )  # before the first compilation: LLVM asks once which passes are left out
+        # before the first compilation: LLVM asks once which passes are left out
+        llvm.set_option("", "-opt-disable=slsr")
     features = llvm.get_host_cpu_features()
     if features.get("avx512f") and features.get("avx512dq") and features.get("avx512vl"):
         vector = 64

@@ -137,12 +137,13 @@ def assembler() -> str | None:
     return shutil.which("ptxas")
 
 
-def assemble(ptx: str, name: str) -> Usage:
+def assemble(ptx: str, name: str, keep: pathlib.Path | None = None) -> Usage:
     """Machine code of a kernel, to see what it takes.
 
     Args:
         ptx: from `compile_ptx`.
         name: of the architecture.
+        keep: file that the machine code is left in.
 
     Raises:
         FileNotFoundError: there is no ``ptxas`` on this machine.
@@ -154,7 +155,7 @@ def assemble(ptx: str, name: str) -> Usage:
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder, "kernel.ptx")
         source.write_text(ptx)
-        command = [program, f"-arch={name}", "-v", str(source), "-o", str(source.with_suffix(".cubin"))]
+        command = [program, f"-arch={name}", "-v", str(source), "-o", str(keep or source.with_suffix(".cubin"))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"ptxas refuses the kernel: {(done.stderr or done.stdout).strip()}")

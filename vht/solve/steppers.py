@@ -98,16 +98,20 @@ def tsit5_step(
             return _sums([h * w for w in weights], stages)
         return tuple(h * total for total in _sums(weights, stages))
 
+    def moved(weights: Sequence[float]) -> State:
+        return tuple(xi + step for xi, step in zip(x, increments(weights), strict=True))
+
+    def ahead(weights: Sequence[float]) -> State:
+        if not into_weights(weights):
+            return moved(weights)
+        # from the state outwards: each term is one fused multiply-add
+        scaled = [h * w for w in weights]
+        return tuple(_accumulate(xi, scaled, ki) for xi, *ki in zip(x, *stages, strict=True))
+
     for node, weights in zip(NODES[1:-1], WEIGHTS[:-1], strict=True):
-        if into_weights(weights):
-            # from the state outwards: each term is one fused multiply-add
-            scaled = [h * w for w in weights]
-            ahead = tuple(_accumulate(xi, scaled, ki) for xi, *ki in zip(x, *stages, strict=True))
-        else:
-            ahead = tuple(xi + step for xi, step in zip(x, increments(weights), strict=True))
-        stages.append(rates(node, ahead))
-    # here the increment is summed first: its rounding is what stays in the solution
-    end = tuple(xi + step for xi, step in zip(x, increments(WEIGHTS[-1]), strict=True))
+        stages.append(rates(node, ahead(weights)))
+    # here the increment is always summed first: its rounding is what stays in the solution
+    end = moved(WEIGHTS[-1])
     stages.append(rates(NODES[-1], end))
     return end, increments(ERROR), tuple(stages)
 
