@@ -1,8 +1,8 @@
 """How many machine instructions a step takes on an NVIDIA GPU: of lanes, and of the kernels by hand; needs no GPU.
 
-Counted in what ``nvdisasm`` shows of the assembled kernels, along the way that a step takes when nothing rare happens: once
-around the kernel's largest loop, over every conditional jump forwards. Compilers lay what is rare (slow divisions, first steps,
-saves) behind such jumps; where a kernel by hand has loops inside a step, as stiff ones have, the count means nothing.
+Counted in what ``nvdisasm`` shows of the assembled kernels, along the way that a step takes when nothing rare happens: the
+shortest one around the kernel's largest loop, which passes by what is rare (slow divisions, first steps, saves). Where a kernel
+by hand has loops inside a step, as stiff ones have, the count means nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ MOST = 1.5
 
 _LABEL = re.compile(r"^(\.L_x_\d+):")
 _INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;")
+# what is not followed by the instruction below it
+_ALWAYS = re.compile(r"(BRA `|EXIT|RET)")
 _JUMP = re.compile(r"^(@!?U?P\d+ )?BRA\b.*?(\.L_x_\d+)")
 
 
@@ -70,14 +72,26 @@ def loops(code: Code) -> list[tuple[int, int]]:
 
 
 def once_around(code: Code, loop: tuple[int, int]) -> Counter[str]:
-    """Operations on the way around a loop, by name."""
-    place, last = loop
-    found: Counter[str] = Counter()
-    while place <= last:
-        found[re.sub(r"^@!?U?P\d+ ", "", code.lines[place]).split(" ")[0].split(".")[0]] += 1
-        to = _jump(code, place)
-        place = to if to is not None and to > place else place + 1
-    return found
+    """Operations on the shortest way around a loop, by name."""
+    first, last = loop
+    # from the end backwards: how far it is from each instruction, and which one comes next
+    far: dict[int, int] = {last: 1}
+    after: dict[int, int] = {}
+    for place in range(last - 1, first - 1, -1):
+        line, to = code.lines[place], _jump(code, place)
+        ways = [] if _ALWAYS.match(line) else [place + 1]
+        ways += [to] if to is not None and to > place else []
+        ways = [way for way in ways if way in far]
+        if ways:
+            after[place] = min(ways, key=far.__getitem__)
+            far[place] = far[after[place]] + 1
+    if first not in far:
+        return Counter()
+    place, found = first, [code.lines[first]]
+    while place != last:
+        place = after[place]
+        found.append(code.lines[place])
+    return Counter(re.sub(r"^@!?U?P\d+ ", "", line).split(" ")[0].split(".")[0] for line in found)
 
 
 def of_a_step(code: Code, inner: bool = False) -> Counter[str]:

@@ -197,6 +197,8 @@ FUNCTIONS = {
     "sin": (odd(mp.sin), whole_line, (-100, 100), (*TURNS, 2.0**28, 2.0**14)),
     "cos": (mp.cos, whole_line, (-100, 100), (*TURNS, 2.0**28, 2.0**14)),
     "tan": (odd(mp.tan), whole_line, (-100, 100), (*TURNS, 2.0**28, 2.0**14)),
+    "sinpi": (odd(mp.sinpi, mp.pi), whole_line, (-40, 40), (1, 0.5, 0.25, 7, 2.0**52, 2.0**23)),
+    "cospi": (mp.cospi, whole_line, (-40, 40), (1, 0.5, 0.25, 7, 2.0**52, 2.0**23)),
     "asin": (odd(mp.asin), (-1, 1), (-1, 1), (0.5, 1, -0.5, -1)),
     "acos": (mp.acos, (-1, 1), (-1, 1), (0.5, 1, -0.5, -1)),
     "atan": (odd(mp.atan), whole_line, (-4, 4), (0.41421356, 2.41421356, 1)),
@@ -299,6 +301,8 @@ SPECIAL = {
     "sin": (0.0, -0.0, NAN, NAN, NAN),
     "cos": (1.0, 1.0, NAN, NAN, NAN),
     "tan": (0.0, -0.0, NAN, NAN, NAN),
+    "sinpi": (0.0, 0.0, NAN, NAN, NAN),
+    "cospi": (1.0, 1.0, NAN, NAN, NAN),
     "asin": (0.0, -0.0, NAN, NAN, NAN),
     "acos": (math.pi / 2, math.pi / 2, NAN, NAN, NAN),
     "atan": (0.0, -0.0, math.pi / 2, -math.pi / 2, NAN),
@@ -330,6 +334,8 @@ EXACTLY = {
     "logistic": {100.0: 1.0, -800.0: 0.0},
     "sinh": {1000.0: INFINITY, -1000.0: -INFINITY},
     "cosh": {1000.0: INFINITY, -1000.0: INFINITY},
+    "sinpi": {1.0: 0.0, -1.0: -0.0, 0.5: 1.0, -0.5: -1.0, 1.5: -1.0, 2.0**60: 0.0},
+    "cospi": {0.5: 0.0, 1.5: 0.0, 1.0: -1.0, -1.0: -1.0, 2.0**60: 1.0},
     "erf": {10.0: 1.0, -10.0: -1.0},
     "erfc": {40.0: 0.0, -10.0: 2.0},
     "sign": {3.5: 1.0, -3.5: -1.0, 1e-30: 1.0},
@@ -471,6 +477,8 @@ THROUGH_JAX = {
     "tanh": jnp.tanh,
     "sin": jnp.sin,
     "tan": jnp.tan,
+    "sinpi": lambda x: jnp.sin(jnp.pi * x),
+    "cospi": lambda x: jnp.cos(x * jnp.pi),
     "cbrt": jnp.cbrt,
     "erfc": jax.scipy.special.erfc,
     "lgamma": jax.scipy.special.gammaln,
@@ -490,7 +498,7 @@ def test_no_maths_library_and_graphics_processors_too(dtype):
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple("nvptx64-nvidia-cuda").create_target_machine(cpu="sm_70", opt=2)
-    known = {"fma", "fabs", "sqrt", "copysign", "floor", "ceil", "trunc"}
+    known = {"fma", "fabs", "sqrt", "copysign", "floor", "ceil", "trunc", "roundeven"}
     for name in elementary.FUNCTIONS:
         count = 2 if name in ("pow", "atan2", "rem", "nextafter") else 1
         module = llvm.parse_assembly(str(module_of(name, dtype, 0, count)))

@@ -72,7 +72,18 @@ def test_smooth_functions_and_parameters_alone_switch_nothing():
 def test_in_a_kernel():
     x = np.linspace(-2.0, 2.0, 41)
     found = lanes(lambda x: switches(lambda p, x: jnp.maximum(x, p), 0.3, x))(x)
-    np.testing.assert_array_equal(found[0], x > 0.3)
+    np.testing.assert_array_equal(found[0] != 0, x > 0.3)
+
+
+def test_many_truths_in_few_numbers():
+    x = jnp.linspace(0.5, 70.0, 140)
+    found = jax.vmap(lambda x: switches(lambda p, x: sum(jnp.maximum(x, k) for k in range(70)), 0.0, x))(x)
+    assert [value.dtype for value in found] == ["int64", "int64"]
+    told = np.stack(found, axis=1)
+    # each of the 70 kinks makes another number of it
+    assert len(np.unique(told, axis=0)) == 70
+    changes = (np.diff(told, axis=0) != 0).any(axis=1)
+    np.testing.assert_array_equal(changes, np.diff(np.floor(np.nextafter(x, 0.0))) != 0)
 
 
 class Overflow(Organ):

@@ -42,6 +42,8 @@ FUNCTIONS: dict[str, Callable[..., Lane]] = {
     "sin": trigonometric.sin,
     "cos": trigonometric.cos,
     "tan": trigonometric.tan,
+    "sinpi": trigonometric.sinpi,
+    "cospi": trigonometric.cospi,
     "asin": inverse_trigonometric.asin,
     "acos": inverse_trigonometric.acos,
     "atan": inverse_trigonometric.atan,

@@ -61,7 +61,7 @@ TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
 
 def _split_exponent(m: Maths, x: Lane) -> tuple[Lane, Lane, Lane]:
     """n as float and integer, and r = x - n ln 2."""
-    n, whole = m.round(x * LOG2_E)
+    n, whole = m.round(x, LOG2_E)
     high, low = LN2[m.bits]
     return n, whole, m.fma(n, -low, m.fma(n, -high, x))
 

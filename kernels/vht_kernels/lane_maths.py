@@ -198,10 +198,10 @@ class Maths:
         magic, magic_bits = self._magic
         return self.from_bits(x + magic_bits) - magic
 
-    def round(self, x: Lane) -> tuple[Lane, Lane]:
-        """The whole number nearest to x, as a float and as an integer, for |x| up to 2^51 (2^22 in single precision)."""
+    def round(self, x: Lane, scale: float = 1.0) -> tuple[Lane, Lane]:
+        """The whole number nearest to x scale, as a float and as an integer, up to 2^51 (2^22 in single precision)."""
         magic, magic_bits = self._magic
-        shifted = x + magic
+        shifted = x + magic if scale == 1.0 else self.fma(x, scale, magic)
         return shifted - magic, self.to_bits(shifted) - magic_bits
 
     @property

@@ -2,9 +2,10 @@
 
 A rule gets LLVM values of the same shape (one number for all lanes, or one each) and writes instructions without branches.
 Rounding: only `add`, `sub` and `mul` carry a flag, ``contract``: a product and a sum may be fused, which drops one
-rounding and assumes nothing about NaN, infinity or the sign of zero (`fusion` decides which ones are). If the caller
-grants it, `div` multiplies with the reciprocal of a divisor that does not change within the loop: within 1.5 units in
-the last place instead of 0.5.
+rounding and assumes nothing about NaN, infinity or the sign of zero (`fusion` decides which ones are). `sin` and `cos` of a
+product with pi drop that product's rounding too, and then need not look whether the angle is large. If the caller grants it,
+`div` multiplies with the reciprocal of a divisor that does not change within the loop: within 1.5 units in the last place
+instead of 0.5.
 """
 
 from __future__ import annotations
@@ -78,7 +79,10 @@ def _arithmetic(name: str, on_float: str, on_int: str) -> None:
                 return kept
             # a sum or product does not depend on the order of its operands: one key for both
             a, b = (y, x) if name in ("add", "mul") and y.serial < x.serial else (x, y)
-            return e.op(name, [a, b], x.dtype, lambda bld, p, q: getattr(bld, on_float)(p, q, flags=CONTRACT))
+            result = e.op(name, [a, b], x.dtype, lambda bld, p, q: getattr(bld, on_float)(p, q, flags=CONTRACT))
+            if name == "mul":
+                e.multiples.update({result.serial: (v.ir.constant, o) for v, o in ((a, b), (b, a)) if _is_number(v)})
+            return result
         if x.dtype == np.bool_:
             on_bool = {"add": "or_", "mul": "and_"}.get(name)
             if on_bool is None:
@@ -96,9 +100,13 @@ RULES["add_any"] = RULES["add"]
 
 def _times_one(x: Value, y: Value) -> Value | None:
     for one, other in ((x, y), (y, x)):
-        if isinstance(one.ir, ir.Constant) and not isinstance(one.ir.type, ir.VectorType) and one.ir.constant == 1.0:
+        if _is_number(one) and one.ir.constant == 1.0:
             return other
     return None
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value.ir, ir.Constant) and not isinstance(value.ir.type, ir.VectorType)
 
 
 @_rule("div")
@@ -184,13 +192,9 @@ def _extremum(name: str, ordered: str) -> None:
         if not is_float(x):
             compare = "icmp_unsigned" if x.dtype.kind in "ub" else "icmp_signed"
             return e.op(name, args, x.dtype, lambda b, p, q: b.select(getattr(b, compare)(ordered, p, q), p, q))
-        if isinstance(x.ir, ir.Constant) and not isinstance(x.ir.type, ir.VectorType):
+        if _is_number(x):
             x, y = y, x
-        if (
-            isinstance(y.ir, ir.Constant)
-            and not isinstance(y.ir.type, ir.VectorType)
-            and y.ir.constant == y.ir.constant
-        ):
+        if _is_number(y) and y.ir.constant == y.ir.constant:
             # against a number one unordered comparison is enough: a NaN in x compares true and is kept, and 0 counts as
             # greater than -0
             yields = y.ir.constant == 0 and (math.copysign(1.0, y.ir.constant) < 0) == (name == "max")
@@ -283,10 +287,32 @@ def _function(name: str, known_as: str) -> None:
 
 for _name in (
     *("exp", "exp2", "expm1", "log", "log1p", "sqrt", "rsqrt", "cbrt", "logistic"),
-    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+    *("tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
     *("erf", "erfc", "erf_inv", "lgamma", "floor", "ceil", "nextafter"),
 ):
     _function(_name, _name)
+
+
+def _of_an_angle(name: str) -> None:
+    def lower(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
+        half_turns = _in_half_turns(e, eqn, args[0])
+        known_as, x = (name, args[0]) if half_turns is None else (f"{name}pi", half_turns)
+        return e.op(known_as, [x], x.dtype, lambda b, p: elementary.call(b, e.module, known_as, [p]))
+
+    RULES[name] = Rule(lower)
+
+
+def _in_half_turns(e: Emitter, eqn: Any, x: Value) -> Value | None:
+    """x / pi, if x is a product with pi (or with a power of two and pi), which is then not rounded."""
+    factor, rest = e.multiples.get(x.serial, (0.0, x))
+    scale = factor / float(x.dtype.type(math.pi))
+    if abs(math.frexp(scale)[0]) != 0.5:
+        return None
+    return RULES["mul"].lower(e, eqn, [rest, e.constant(scale, x.dtype)])
+
+
+_of_an_angle("sin")
+_of_an_angle("cos")
 
 
 @_rule("round", params=("rounding_method",))

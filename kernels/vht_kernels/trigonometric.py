@@ -1,8 +1,9 @@
-"""sin, cos and tan for every argument, in double and single precision.
+"""sin, cos and tan for every argument, in double and single precision, and of half turns.
 
 The argument is reduced to ``|r| <= pi / 4`` plus a low part: by Cody and Waite's method with pi / 2 in three parts (the
 first step is exact thanks to the fused operation), and for large arguments by Payne and Hanek's, with whole numbers and as
-many bits of 2 / pi as doubles need. Polynomials: own minimax fits (Remez exchange in 60 digits).
+many bits of 2 / pi as doubles need. Half turns need none of that: what is left of an angle after whole turns is exact.
+Polynomials: own minimax fits (Remez exchange in 60 digits).
 """
 
 from __future__ import annotations
@@ -44,6 +45,14 @@ COS = {
         *(2.087614516327659e-09, -1.1382552019013782e-11),
     ),
     32: (0.0416666679084301, -0.00138888880610466, 2.4800598112051375e-05, -2.7300757210468873e-07),
+}
+# sin(pi s) = 2 s + s w P(w) with w = 1 / 4 - s^2, for |s| <= 1 / 2: exact at 0 and at a quarter turn
+SIN_PI = {
+    64: (
+        *(4.0, 2.130395598910653, 0.5215823956417248, 0.07335823651596189, 0.006699055684443133),
+        *(0.00042931525211041576, 2.036528789157596e-05, 7.684523136621368e-07),
+    ),
+    32: (4.0, 2.1303954124450684, 0.5215885043144226, 0.07329270243644714, 0.006983871106058359),
 }
 
 # 2 / pi = 0.A2F9836E... in whole words of 32 bits, after one word of zeros
@@ -127,7 +136,7 @@ def _reduce_large(m: Maths, x: Lane) -> tuple[Lane, Lane, Lane]:
 
 def _reduce(m: Maths, x: Lane) -> tuple[Lane, Lane, Lane]:
     """r, its low part and a whole number q: x = r + low + q pi / 2, with |r| <= pi / 4 (and a little), q modulo 4."""
-    n, q = m.round(x * TWO_OVER_PI)
+    n, q = m.round(x, TWO_OVER_PI)
     one, two, three = HALF_PI[m.bits]
     first = m.fma(-n, one, x)  # exact
     part, part_error = m.two_product(n, two)
@@ -174,7 +183,7 @@ def _sine(m: Maths, x: Lane, quarters: int) -> Lane:
 
     As `_reduce`, but the rest is held to a unit in its last place, which sine and cosine can afford and a quotient cannot.
     """
-    n, q = m.round(x * TWO_OVER_PI)
+    n, q = m.round(x, TWO_OVER_PI)
     one, two, three = HALF_PI[m.bits]
     r = m.fma(-n, three, m.fma(-n, two, m.fma(-n, one, x)))  # the innermost is exact
     value = _sine_of(m, r, q + quarters)
@@ -194,6 +203,32 @@ def _sine_of(m: Maths, r: Lane, q: Lane) -> Lane:
     cosine = m.fma(z * z, m.estrin(z, COS[m.bits]), m.fma(z, -0.5, 1.0))
     value = m.select((q & 1) > 0, cosine, sine)
     return m.from_bits(m.to_bits(value) ^ ((q & 2) << (m.bits - 2)))
+
+
+def sinpi(m: Maths, x: Lane) -> Lane:
+    """sin(pi x). Zero is positive."""
+    turn = _turn(m, x)
+    size = abs(turn)
+    rest = 1.0 - size
+    value = _sine_of_half_turns(m, m.select(rest < size, rest, size))
+    sign = m.to_bits(turn) ^ m.to_bits(size)
+    return m.from_bits(m.to_bits(value) ^ sign)
+
+
+def cospi(m: Maths, x: Lane) -> Lane:
+    """cos(pi x)."""
+    return _sine_of_half_turns(m, 0.5 - abs(_turn(m, x)))
+
+
+def _turn(m: Maths, x: Lane) -> Lane:
+    """x less whole turns, exactly: in [-1, 1]."""
+    return m.fma(m.intrinsic("roundeven", x * 0.5), -2.0, x)
+
+
+def _sine_of_half_turns(m: Maths, s: Lane) -> Lane:
+    """sin(pi s) for |s| <= 1 / 2."""
+    w = m.fma(-s, s, 0.25)
+    return m.fma(s, w * m.estrin(w, SIN_PI[m.bits]), s + s)
 
 
 def tan(m: Maths, x: Lane) -> Lane:

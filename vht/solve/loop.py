@@ -445,8 +445,13 @@ def _numbers(values: Values) -> Bool[Array, ""]:
 
 
 def _all_equal(rows: list[Switches]) -> Bool[Array, ""]:
-    equal = jnp.array(True)
+    """Whether all are the first one; NaN equals nothing."""
+    kind = np.dtype(f"int{8 * rows[0][0].dtype.itemsize}")
+    different = jnp.zeros((), kind)
     for row in rows[1:]:
         for value, first in zip(row, rows[0], strict=True):
-            equal = equal & (value == first)
-    return equal
+            if value.dtype == kind:
+                different = different | (value ^ first)
+            else:
+                different = different | jnp.where(value == first, kind.type(0), kind.type(2))
+    return different == 0

@@ -6,11 +6,13 @@ smooth rates, can be far too small. Finding the kinks needs nothing from the mod
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend import core as jex
 
@@ -30,15 +32,32 @@ def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax
         moving: the others.
 
     Returns:
-        Scalars. As long as all of them keep their values, the function is smooth along a path of its arguments. Branches
-        of `cond` and `switch` are looked into, loops are not.
+        Scalars, truths put together in whole numbers. As long as all of them keep their values, the function is smooth
+        along a path of its arguments. Branches of `cond` and `switch` are looked into, loops are not.
     """
     closed = jax.make_jaxpr(function)(fixed, moving)
     still = [False] * len(jax.tree.leaves(fixed))
     moves = still + [True] * len(jax.tree.leaves(moving))
     found: list[jax.Array] = []
     _walk(closed, jax.tree.leaves((fixed, moving)), moves, found)
-    return tuple(found)
+    return _together(found, jax.tree.leaves(moving)[0])
+
+
+def _together(found: Sequence[jax.Array], like: Any) -> tuple[jax.Array, ...]:
+    """Truths as bits of whole numbers: a few to compare and to keep rather than many.
+
+    The whole numbers are as long as the floats at work: then a vector of truths, which the processor gets as one of such
+    numbers from comparing floats, need not be made narrower first.
+    """
+    whole = np.dtype(f"int{8 * jnp.result_type(like).itemsize}")
+    size = 8 * whole.itemsize - 2
+    truths = [value for value in found if value.dtype == np.bool_]
+    codes = []
+    # all bits but the lowest and the sign: with these LLVM takes a choice for a conversion of the truth
+    for group in (truths[i : i + size] for i in range(0, len(truths), size)):
+        bits = [lax.select(truth, whole.type(2 << k), whole.type(0)) for k, truth in enumerate(group)]
+        codes.append(functools.reduce(lax.bitwise_or, bits))
+    return (*codes, *(value for value in found if value.dtype != np.bool_))
 
 
 def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], found: list[Any]) -> list[Known]:
