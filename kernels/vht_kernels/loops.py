@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from llvmlite import ir
 
-from vht_kernels.emitter import Emitter, Value
+from vht_kernels.emitter import Emitter, Scope, Value
 
 INDEX = np.dtype(np.int64)
+# with fewer carried values it is cheaper to choose between old and new ones in each turn
+MANY = 8
 
 
 def loop(
@@ -40,31 +42,99 @@ def loop(
         phis.append(phi)
         carry.append(Value(phi, value.dtype, same, e.level))
     wanted = condition(carry)
-    mask = before.mask
     together = wanted.uniform or not e.width  # all lanes stop at once: nothing to keep
+    leavers = None
     if together:
-        again = wanted.ir
+        mask, again = before.mask, wanted.ir
     else:
-        mask = e.masked(wanted.ir)
+        if sum(not same for same in uniform) >= MANY:
+            leavers = _Leavers(e, header, before, wanted.ir)
+        mask = e.masked(wanted.ir) if leavers is None else leavers.others
         again = e.any(mask)
     e.enter(inside, loop=False, mask=mask)
+    aside = []
     for phi, old, new in zip(phis, carry, step(carry), strict=True):
-        if old.uniform:
-            register = new.ir
-        elif new is old:
+        if new is old:
             register = phi
-        elif together:
-            register = e.spread(new)
+        elif old.uniform:
+            register = new.ir
         else:
-            register = e.builder.select(mask, e.spread(new), phi)
+            register = e.spread(new)
+            if leavers is not None:
+                aside.append(phi)
+            elif not together:
+                register = e.builder.select(mask, register, phi)
         phi.add_incoming(register, e.builder.block)
+    end = e.builder.block
     e.builder.branch(header)
     e.leave()
+    results: list[ir.Value] = list(phis)
+    if leavers is not None:
+        results = leavers.keep(phis, registers, aside, end)
+        e.builder.position_at_end(e.builder.block)  # which phis have moved
     e.builder.cbranch(again, inside, after)
     e.leave()
     before.builder.branch(header)
     before.builder.position_at_end(after)
-    return [Value(v.ir, v.dtype, v.uniform, e.level) for v in carry]
+    return [Value(result, v.dtype, v.uniform, e.level) for result, v in zip(results, carry, strict=True)]
+
+
+class _Leavers:
+    """Lanes that leave a loop before others: what they carry is put aside in the turn in which they leave.
+
+    A turn in which nobody leaves then costs nothing, while to choose between old and new values at the end of each turn keeps
+    both of them alive and moves all of them. Lanes that have left go on computing with whatever they carry.
+
+    Args:
+        e: stands behind the loop's condition.
+        header: the block in which a turn begins.
+        before: the scope around the loop.
+        wanted: which lanes want another turn.
+    """
+
+    def __init__(self, e: Emitter, header: ir.Block, before: Scope, wanted: ir.Value) -> None:
+        self._header, self._before, self._here = header, before.builder.block, e.builder.block
+        self._inside = _phi_at_start(header, wanted.type)
+        self._inside.add_incoming(e.all_lanes() if before.mask is None else before.mask, self._before)
+        e.builder.position_at_end(self._here)  # which the phi has moved
+        self.others = e.builder.and_(self._inside, wanted)
+        self._leaving = e.builder.xor(self._inside, self.others)
+        self._aside, self._on = e.block("aside"), e.block("on")
+        e.builder.cbranch(e.any(self._leaving), self._aside, self._on)
+        e.builder.position_at_end(self._on)
+
+    def keep(
+        self, carried: Sequence[ir.PhiInstr], first: Sequence[ir.Value], aside: Sequence[ir.PhiInstr], end: ir.Block
+    ) -> list[ir.Value]:
+        """What is carried, as it was when each lane left.
+
+        Args:
+            carried: the values of a turn.
+            first: those of the first one.
+            aside: those of them that change.
+            end: the block in which a turn ends.
+        """
+        self._inside.add_incoming(self.others, end)
+        builder = ir.IRBuilder(self._aside)
+        results: list[ir.Value] = []
+        for now, begin in zip(carried, first, strict=True):
+            if not any(now is value for value in aside):
+                results.append(now)
+                continue
+            old, kept = _phi_at_start(self._header, now.type), _phi_at_start(self._on, now.type)
+            old.add_incoming(begin, self._before)
+            old.add_incoming(kept, end)
+            kept.add_incoming(old, self._here)
+            kept.add_incoming(builder.select(self._leaving, now, old), self._aside)
+            results.append(kept)
+        builder.branch(self._on)
+        return results
+
+
+def _phi_at_start(block: ir.Block, ty: ir.Type) -> ir.PhiInstr:
+    builder = ir.IRBuilder(block)
+    builder.position_at_start(block)
+    return builder.phi(ty)
 
 
 def count(e: Emitter, end: Value, turn: Callable[[Value], None]) -> None:

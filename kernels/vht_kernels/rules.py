@@ -80,8 +80,9 @@ def _arithmetic(name: str, on_float: str, on_int: str) -> None:
             # a sum or product does not depend on the order of its operands: one key for both
             a, b = (y, x) if name in ("add", "mul") and y.serial < x.serial else (x, y)
             result = e.op(name, [a, b], x.dtype, lambda bld, p, q: getattr(bld, on_float)(p, q, flags=CONTRACT))
-            if name == "mul":
-                e.multiples.update({result.serial: (v.ir.constant, o) for v, o in ((a, b), (b, a)) if _is_number(v)})
+            for factor, rest in ((a, b), (b, a)) if name == "mul" else ():
+                if _is_number(factor):
+                    e.multiples[result.serial] = (factor.ir.constant, rest)
             return result
         if x.dtype == np.bool_:
             on_bool = {"add": "or_", "mul": "and_"}.get(name)
