@@ -1,8 +1,9 @@
 """How many machine instructions a step takes on an NVIDIA GPU: of lanes, and of the kernels by hand; needs no GPU.
 
 Counted in what ``nvdisasm`` shows of the assembled kernels, along the way that a step takes when nothing rare happens: the
-shortest one around the kernel's largest loop, which passes by what is rare (slow divisions, first steps, saves). Where a kernel
-by hand has loops inside a step, as stiff ones have, the count means nothing.
+shortest one around the kernel's largest loop, which passes by what is rare (slow divisions, first steps, saves), and by
+whatever else has a jump over it: a lower bound. Where a kernel by hand has loops inside a step, as stiff ones have, the count
+means nothing.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def of_a_step(code: Code, inner: bool = False) -> Counter[str]:
         code: of the kernel.
         inner: steps are taken by a loop inside the largest one, as strides of fixed ones are.
     """
-    found = sorted(loops(code), key=lambda loop: loop[0] - loop[1])
+    # what is rare may lie behind the kernel and jump back into it: no way leads around such a loop
+    found = [l for l in sorted(loops(code), key=lambda l: l[0] - l[1]) if once_around(code, l)]
     if not found:
         return Counter()
     first, last = found[0]
@@ -187,6 +189,8 @@ def _lanes(problem: str, settings: Any, precision: str, architecture: str, folde
     usage = nvidia.assemble(program.ptx(architecture), architecture, cubin)
     (code,) = disassembled(cubin).values()
     found = of_a_step(code, inner=settings.step is not None)
+    if not found:
+        raise Unavailable("no loop was found in the assembled kernel")
     spilled = usage.spill_stores + usage.spill_loads
     return {"lanes": found.total(), "operations": dict(found), "registers": usage.registers, "spilled": spilled}
 
@@ -200,6 +204,6 @@ def _by_hand(problem: str, architecture: str, folder: pathlib.Path) -> dict[tupl
     found = {}
     for name, code in disassembled(folder / f"{problem}.cubin").items():
         match cuda_kernels.readable(name).split(" "):
-            case [kind, mode, precision] if kind == title:
-                found[mode, precision] = of_a_step(code).total()
+            case [kind, mode, precision] if kind == title and (count := of_a_step(code).total()):
+                found[mode, precision] = count
     return found

@@ -301,7 +301,7 @@ SPECIAL = {
     "sin": (0.0, -0.0, NAN, NAN, NAN),
     "cos": (1.0, 1.0, NAN, NAN, NAN),
     "tan": (0.0, -0.0, NAN, NAN, NAN),
-    "sinpi": (0.0, 0.0, NAN, NAN, NAN),
+    "sinpi": (0.0, -0.0, NAN, NAN, NAN),
     "cospi": (1.0, 1.0, NAN, NAN, NAN),
     "asin": (0.0, -0.0, NAN, NAN, NAN),
     "acos": (math.pi / 2, math.pi / 2, NAN, NAN, NAN),

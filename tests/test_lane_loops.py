@@ -26,7 +26,7 @@ def x(rng):
 
 @pytest.fixture
 def turns(rng):
-    """None at all, the same in a whole vector, and all kinds side by side."""
+    """None at all, as many in a whole vector, and all kinds side by side."""
     counts = rng.integers(0, 9, LANES).astype(np.int32)
     counts[16:24] = 5
     counts[24:32] = 0
@@ -58,6 +58,27 @@ def test_what_a_lane_goes_on_with_after_it_has_left_does_not_matter(carried, tur
     x = np.linspace(-1.0, 1.0, LANES)
     agree(fn, x, turns)
     assert all(np.isfinite(part).all() for part in lanes(fn)(x, turns))
+
+
+@pytest.mark.parametrize("carried", [FEW, PLENTY])
+def test_nor_to_loops_and_branches_of_the_condition(carried, turns):
+    """Those of a lane whose values double until they are infinite would never end, or 2^32 turns later."""
+
+    def fn(x, turns):
+        def halvings(c):
+            return lax.while_loop(lambda s: s[0] > 1.0, lambda s: (0.5 * s[0], s[1] + 1), (c[1], np.int32(0)))[1]
+
+        def wanted(c):
+            left = lax.while_loop(lambda n: n != turns - c[0], lambda n: n + 1, np.int32(0))
+            return (left > 0) & lax.cond(c[0] > 3, lambda: jnp.cos(1e9 * c[1]) < 2.0, lambda: halvings(c) < 2000)
+
+        start = (np.int32(0), *(x * (k + 1.0) for k in range(carried)))
+        return lax.while_loop(wanted, lambda c: (c[0] + 1, *(2.0 * v for v in c[1:])), start)
+
+    # one lane stays until values of the others are infinite
+    turns = np.where(np.arange(LANES) == 3, np.int32(1100), turns)
+    x = np.where(np.arange(LANES) == 3, 1e-200, np.linspace(1.0, 2.0, LANES))
+    agree(fn, x, turns)
 
 
 @pytest.mark.parametrize("carried", [FEW, PLENTY])

@@ -69,7 +69,7 @@ class Emitter:
         self.reciprocals = reciprocals
         self.scopes: list[Scope] = []
         self.choices: dict[int, tuple[Value, Value, Value]] = {}  # what a select chose among, by its serial number
-        self.multiples: dict[int, tuple[float, Value]] = {}  # factor and rest of a product, by its serial number
+        self.multiples: dict[int, tuple[float, Value]] = {}  # of a product with a constant: that and the rest
 
     # types and constants
     def lanes_of(self, ty: ir.Type) -> ir.Type:

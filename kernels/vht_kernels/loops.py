@@ -33,7 +33,7 @@ def loop(
     before = e.scope
     registers = [v.ir if u else e.spread(v) for v, u in zip(start, uniform, strict=True)]
     header, inside, after = e.block("loop"), e.block("turn"), e.block("after")
-    e.enter(header, loop=True, mask=before.mask)
+    scope = e.enter(header, loop=True, mask=before.mask)
     carry: list[Value] = []
     phis: list[ir.PhiInstr] = []
     for value, register, same in zip(start, registers, uniform, strict=True):
@@ -41,15 +41,18 @@ def loop(
         phi.add_incoming(register, before.builder.block)
         phis.append(phi)
         carry.append(Value(phi, value.dtype, same, e.level))
+    leavers = None
+    if e.width and sum(not same for same in uniform) >= MANY:
+        leavers = _Leavers(e, before)
+        scope.mask = leavers.inside
     wanted = condition(carry)
     together = wanted.uniform or not e.width  # all lanes stop at once: nothing to keep
-    leavers = None
     if together:
-        mask, again = before.mask, wanted.ir
+        mask, again = scope.mask, wanted.ir
     else:
-        if sum(not same for same in uniform) >= MANY:
-            leavers = _Leavers(e, header, before, wanted.ir)
-        mask = e.masked(wanted.ir) if leavers is None else leavers.others
+        mask = e.masked(wanted.ir)
+        if leavers is not None:
+            leavers.leave(e, mask)
         again = e.any(mask)
     e.enter(inside, loop=False, mask=mask)
     aside = []
@@ -68,10 +71,7 @@ def loop(
     end = e.builder.block
     e.builder.branch(header)
     e.leave()
-    results: list[ir.Value] = list(phis)
-    if leavers is not None:
-        results = leavers.keep(phis, registers, aside, end)
-        e.builder.position_at_end(e.builder.block)  # which phis have moved
+    results = list(phis) if leavers is None else leavers.keep(e, phis, registers, aside, end)
     e.builder.cbranch(again, inside, after)
     e.leave()
     before.builder.branch(header)
@@ -82,52 +82,70 @@ def loop(
 class _Leavers:
     """Lanes that leave a loop before others: what they carry is put aside in the turn in which they leave.
 
-    A turn in which nobody leaves then costs nothing, while to choose between old and new values at the end of each turn keeps
-    both of them alive and moves all of them. Lanes that have left go on computing with whatever they carry.
+    A turn in which nobody leaves then moves nothing, while to choose between old and new values at the end of each turn keeps
+    both of them alive and moves all of them. Lanes that have left go on computing with what becomes of their values: masks keep
+    them out of branches and inner loops, but not out of what a function does for large arguments.
 
     Args:
-        e: stands behind the loop's condition.
-        header: the block in which a turn begins.
+        e: stands at the beginning of a turn, behind the carried values.
         before: the scope around the loop.
-        wanted: which lanes want another turn.
+
+    Attributes:
+        inside: the lanes that have not left before this turn.
     """
 
-    def __init__(self, e: Emitter, header: ir.Block, before: Scope, wanted: ir.Value) -> None:
-        self._header, self._before, self._here = header, before.builder.block, e.builder.block
-        self._inside = _phi_at_start(header, wanted.type)
-        self._inside.add_incoming(e.all_lanes() if before.mask is None else before.mask, self._before)
-        e.builder.position_at_end(self._here)  # which the phi has moved
-        self.others = e.builder.and_(self._inside, wanted)
-        self._leaving = e.builder.xor(self._inside, self.others)
+    def __init__(self, e: Emitter, before: Scope) -> None:
+        mask = e.all_lanes() if before.mask is None else before.mask
+        self._header, self._before = e.builder.block, before.builder.block
+        self.inside = e.builder.phi(mask.type)
+        self.inside.add_incoming(mask, self._before)
+        self._others: ir.Value = self.inside
+
+    def leave(self, e: Emitter, others: ir.Value) -> None:
+        """Let lanes leave.
+
+        Args:
+            e: stands behind the loop's condition, afterwards where all have left.
+            others: the lanes that stay.
+        """
+        self._others, self._here = others, e.builder.block
+        self._leaving = e.builder.xor(self.inside, others)
         self._aside, self._on = e.block("aside"), e.block("on")
         e.builder.cbranch(e.any(self._leaving), self._aside, self._on)
         e.builder.position_at_end(self._on)
 
     def keep(
-        self, carried: Sequence[ir.PhiInstr], first: Sequence[ir.Value], aside: Sequence[ir.PhiInstr], end: ir.Block
+        self,
+        e: Emitter,
+        carried: Sequence[ir.PhiInstr],
+        first: Sequence[ir.Value],
+        aside: Sequence[ir.PhiInstr],
+        end: ir.Block,
     ) -> list[ir.Value]:
         """What is carried, as it was when each lane left.
 
         Args:
+            e: stands where all have left.
             carried: the values of a turn.
             first: those of the first one.
-            aside: those of them that change.
+            aside: those of them to put aside; none if no lane can leave before others.
             end: the block in which a turn ends.
         """
-        self._inside.add_incoming(self.others, end)
+        self.inside.add_incoming(self._others, end)
+        results: list[ir.Value] = list(carried)
+        if self._others is self.inside:
+            return results
         builder = ir.IRBuilder(self._aside)
-        results: list[ir.Value] = []
-        for now, begin in zip(carried, first, strict=True):
-            if not any(now is value for value in aside):
-                results.append(now)
-                continue
-            old, kept = _phi_at_start(self._header, now.type), _phi_at_start(self._on, now.type)
-            old.add_incoming(begin, self._before)
-            old.add_incoming(kept, end)
-            kept.add_incoming(old, self._here)
-            kept.add_incoming(builder.select(self._leaving, now, old), self._aside)
-            results.append(kept)
+        for i, (now, begin) in enumerate(zip(carried, first, strict=True)):
+            if any(now is value for value in aside):
+                old, kept = _phi_at_start(self._header, now.type), _phi_at_start(self._on, now.type)
+                old.add_incoming(begin, self._before)
+                old.add_incoming(kept, end)
+                kept.add_incoming(old, self._here)
+                kept.add_incoming(builder.select(self._leaving, now, old), self._aside)
+                results[i] = kept
         builder.branch(self._on)
+        e.builder.position_at_end(self._on)  # which phis have moved
         return results
 
 

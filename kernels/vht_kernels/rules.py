@@ -3,8 +3,8 @@
 A rule gets LLVM values of the same shape (one number for all lanes, or one each) and writes instructions without branches.
 Rounding: only `add`, `sub` and `mul` carry a flag, ``contract``: a product and a sum may be fused, which drops one
 rounding and assumes nothing about NaN, infinity or the sign of zero (`fusion` decides which ones are). `sin` and `cos` of a
-product with pi drop that product's rounding too, and then need not look whether the angle is large. If the caller grants it,
-`div` multiplies with the reciprocal of a divisor that does not change within the loop: within 1.5 units in the last place
+product with pi drop that product's rounding and that of pi, and need not look whether the angle is large. If the caller grants
+it, `div` multiplies with the reciprocal of a divisor that does not change within the loop: within 1.5 units in the last place
 instead of 0.5.
 """
 
@@ -304,10 +304,12 @@ def _of_an_angle(name: str) -> None:
 
 
 def _in_half_turns(e: Emitter, eqn: Any, x: Value) -> Value | None:
-    """x / pi, if x is a product with pi (or with a power of two and pi), which is then not rounded."""
+    """x / pi, if x is a product with pi (or with a power of two and pi): as if neither were rounded."""
     factor, rest = e.multiples.get(x.serial, (0.0, x))
     scale = factor / float(x.dtype.type(math.pi))
-    if abs(math.frexp(scale)[0]) != 0.5:
+    mantissa, exponent = math.frexp(scale)
+    # far from 1, scale or factor may have been rounded
+    if abs(mantissa) != 0.5 or abs(exponent) > 60:
         return None
     return RULES["mul"].lower(e, eqn, [rest, e.constant(scale, x.dtype)])
 

@@ -206,13 +206,14 @@ def _sine_of(m: Maths, r: Lane, q: Lane) -> Lane:
 
 
 def sinpi(m: Maths, x: Lane) -> Lane:
-    """sin(pi x). Zero is positive."""
-    turn = _turn(m, x)
-    size = abs(turn)
-    rest = 1.0 - size
-    value = _sine_of_half_turns(m, m.select(rest < size, rest, size))
-    sign = m.to_bits(turn) ^ m.to_bits(size)
-    return m.from_bits(m.to_bits(value) ^ sign)
+    """sin(pi x). Odd, so that -0 gives -0."""
+    size = abs(x)
+    turn = _turn(m, size)
+    part = abs(turn)
+    rest = 1.0 - part
+    value = _sine_of_half_turns(m, m.select(rest < part, rest, part))
+    signs = m.to_bits(x) ^ m.to_bits(size) ^ m.to_bits(turn) ^ m.to_bits(part)
+    return m.from_bits(m.to_bits(value) ^ signs)
 
 
 def cospi(m: Maths, x: Lane) -> Lane:

@@ -40,18 +40,20 @@ def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax
     moves = still + [True] * len(jax.tree.leaves(moving))
     found: list[jax.Array] = []
     _walk(closed, jax.tree.leaves((fixed, moving)), moves, found)
-    return _together(found, jax.tree.leaves(moving)[0])
+    return _together(found, moving)
 
 
-def _together(found: Sequence[jax.Array], like: Any) -> tuple[jax.Array, ...]:
+def _together(found: Sequence[jax.Array], moving: Any) -> tuple[jax.Array, ...]:
     """Truths as bits of whole numbers: a few to compare and to keep rather than many.
 
     The whole numbers are as long as the floats at work: then a vector of truths, which the processor gets as one of such
     numbers from comparing floats, need not be made narrower first.
     """
-    whole = np.dtype(f"int{8 * jnp.result_type(like).itemsize}")
-    size = 8 * whole.itemsize - 2
     truths = [value for value in found if value.dtype == np.bool_]
+    if not truths:
+        return tuple(found)
+    whole = np.dtype(f"int{8 * jnp.result_type(jax.tree.leaves(moving)[0]).itemsize}")
+    size = 8 * whole.itemsize - 2
     codes = []
     # all bits but the lowest and the sign: with these LLVM takes a choice for a conversion of the truth
     for group in (truths[i : i + size] for i in range(0, len(truths), size)):
