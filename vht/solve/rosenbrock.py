@@ -15,6 +15,7 @@ order 4, dense output of order 4; stiffly accurate and L-stable, of full order f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -117,12 +118,18 @@ def classical() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     Stages there are ``k_i = h f(x + sum alpha_ij k_j) + h J sum gamma_ij k_j``, the solution ``x + sum b_i k_i`` and its
     estimated error ``sum e_i k_i``.
     """
-    coupling, arguments = np.zeros((STAGES, STAGES)), np.zeros((STAGES, STAGES))
+    # exactly, or the last digits, which kernels hold, would be those of the machine's linear algebra
+    exact: list[list[Fraction]] = []
     for i in range(STAGES):
-        coupling[i, :i], arguments[i, :i] = COUPLING[i], ARGUMENTS[i]
-    gamma = np.linalg.inv(np.eye(STAGES) / GAMMA - coupling)
-    weights = np.array([*ARGUMENTS[-1], 1.0])
-    return arguments @ gamma, gamma, weights @ gamma, gamma[-1]
+        row = [sum((Fraction(c) * g[j] for c, g in zip(COUPLING[i], exact, strict=True)), Fraction(0)) for j in range(i)]
+        exact.append([Fraction(GAMMA) * r for r in (*row, Fraction(1))] + [Fraction(0)] * (STAGES - 1 - i))
+
+    def transformed(row: Sequence[float]) -> list[float]:
+        return [float(sum(Fraction(a) * g[j] for a, g in zip(row, exact, strict=False))) for j in range(STAGES)]
+
+    alpha = np.array([transformed(row) for row in ARGUMENTS[:STAGES]])
+    gamma = np.array([[float(g) for g in row] for row in exact])
+    return alpha, gamma, np.array(transformed((*ARGUMENTS[-1], 1.0))), gamma[-1]
 
 
 def combine(weights: Sequence[float | Scalar], stages: Sequence[Scalar], start: Scalar | None = None) -> Scalar:

@@ -41,7 +41,7 @@ template <class Problem> struct Rodas5P {
   static constexpr int N = Problem::states, stages = 8, written = Problem::written_out ? stages : 1;
   // of the estimate, which is that of the solution of order 4 (CAUTION of vht/solve/stiff.py)
   static constexpr T caution = T(0.7);
-  static constexpr T underestimate = T(21.640114028196727);
+  static constexpr T underestimate = T(21.640114028199424);
 
   __device__ __forceinline__ void begin(const Problem &, C, const T *) {}
 
