@@ -121,7 +121,9 @@ def classical() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     # exactly, or the last digits, which kernels hold, would be those of the machine's linear algebra
     exact: list[list[Fraction]] = []
     for i in range(STAGES):
-        row = [sum((Fraction(c) * g[j] for c, g in zip(COUPLING[i], exact, strict=True)), Fraction(0)) for j in range(i)]
+        row = [
+            sum((Fraction(c) * g[j] for c, g in zip(COUPLING[i], exact, strict=True)), Fraction(0)) for j in range(i)
+        ]
         exact.append([Fraction(GAMMA) * r for r in (*row, Fraction(1))] + [Fraction(0)] * (STAGES - 1 - i))
 
     def transformed(row: Sequence[float]) -> list[float]:
