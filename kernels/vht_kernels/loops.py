@@ -55,7 +55,7 @@ def loop(
             leavers.leave(e, mask)
         again = e.any(mask)
     e.enter(inside, loop=False, mask=mask)
-    aside = []
+    aside: list[bool] = []
     for phi, old, new in zip(phis, carry, step(carry), strict=True):
         if new is old:
             register = phi
@@ -63,11 +63,10 @@ def loop(
             register = new.ir
         else:
             register = e.spread(new)
-            if leavers is not None:
-                aside.append(phi)
-            elif not together:
+            if leavers is None and not together:
                 register = e.builder.select(mask, register, phi)
         phi.add_incoming(register, e.builder.block)
+        aside.append(new is not old and not old.uniform)
     end = e.builder.block
     e.builder.branch(header)
     e.leave()
@@ -119,7 +118,7 @@ class _Leavers:
         e: Emitter,
         carried: Sequence[ir.PhiInstr],
         first: Sequence[ir.Value],
-        aside: Sequence[ir.PhiInstr],
+        aside: Sequence[bool],
         end: ir.Block,
     ) -> list[ir.Value]:
         """What is carried, as it was when each lane left.
@@ -128,7 +127,7 @@ class _Leavers:
             e: stands where all have left.
             carried: the values of a turn.
             first: those of the first one.
-            aside: those of them to put aside; none if no lane can leave before others.
+            aside: which of them change from turn to turn, each lane's own.
             end: the block in which a turn ends.
         """
         self.inside.add_incoming(self._others, end)
@@ -136,8 +135,8 @@ class _Leavers:
         if self._others is self.inside:
             return results
         builder = ir.IRBuilder(self._aside)
-        for i, (now, begin) in enumerate(zip(carried, first, strict=True)):
-            if any(now is value for value in aside):
+        for i, (now, begin, changes) in enumerate(zip(carried, first, aside, strict=True)):
+            if changes:
                 old, kept = _phi_at_start(self._header, now.type), _phi_at_start(self._on, now.type)
                 old.add_incoming(begin, self._before)
                 old.add_incoming(kept, end)

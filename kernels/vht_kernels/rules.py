@@ -68,6 +68,11 @@ def is_float(value: Value) -> bool:
     return value.dtype.kind == "f"
 
 
+def call_elementary(e: Emitter, name: str, args: Sequence[Value]) -> Value:
+    """A function of `elementary`, of values of one dtype."""
+    return e.op(name, args, args[0].dtype, lambda b, *xs: elementary.call(b, e.module, name, xs))
+
+
 # ---------------------------------------------------------------------------------------------------- arithmetic
 
 
@@ -136,7 +141,7 @@ def _reciprocal(e: Emitter, y: Value) -> Value | None:
 def _rem(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
     x = args[0]
     if is_float(x):
-        return e.op("rem", args, x.dtype, lambda b, p, q: elementary.call(b, e.module, "rem", [p, q]))
+        return call_elementary(e, "rem", args)
     return e.op("rem", args, x.dtype, lambda b, p, q: _whole_division(b, p, q, x.dtype, remainder=True))
 
 
@@ -177,7 +182,7 @@ def _abs(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
 def _sign(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
     x = args[0]
     if is_float(x):
-        return e.op("sign", args, x.dtype, lambda b, p: elementary.call(b, e.module, "sign", [p]))
+        return call_elementary(e, "sign", args)
 
     def whole(b: ir.IRBuilder, p: ir.Value) -> ir.Value:
         zero, one = constant(p, 0), constant(p, 1)
@@ -272,18 +277,14 @@ def _pow(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
     x, y = args
     if y.dtype != x.dtype:
         y = convert(e, y, x.dtype)
-    return e.op("pow", [x, y], x.dtype, lambda b, p, q: elementary.call(b, e.module, "pow", [p, q]))
+    return call_elementary(e, "pow", [x, y])
 
 
 # ---------------------------------------------------------------------------------------------------- functions
 
 
-def _function(name: str, known_as: str) -> None:
-    def lower(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
-        dtype = args[0].dtype
-        return e.op(name, args, dtype, lambda b, *xs: elementary.call(b, e.module, known_as, list(xs)))
-
-    RULES[name] = Rule(lower)
+def _function(name: str) -> None:
+    RULES[name] = Rule(lambda e, eqn, args: call_elementary(e, name, args))
 
 
 for _name in (
@@ -291,14 +292,13 @@ for _name in (
     *("tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
     *("erf", "erfc", "erf_inv", "lgamma", "floor", "ceil", "nextafter"),
 ):
-    _function(_name, _name)
+    _function(_name)
 
 
 def _of_an_angle(name: str) -> None:
     def lower(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
         half_turns = _in_half_turns(e, eqn, args[0])
-        known_as, x = (name, args[0]) if half_turns is None else (f"{name}pi", half_turns)
-        return e.op(known_as, [x], x.dtype, lambda b, p: elementary.call(b, e.module, known_as, [p]))
+        return call_elementary(e, name, args) if half_turns is None else call_elementary(e, f"{name}pi", [half_turns])
 
     RULES[name] = Rule(lower)
 
