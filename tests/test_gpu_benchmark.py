@@ -207,6 +207,12 @@ def test_the_cpu_is_given_only_what_suits_it(capsys):
     assert capsys.readouterr().out.startswith("calibration: 2 cases")
 
 
+def test_the_last_case_alone_can_be_asked_for(capsys):
+    assert main(["gpu", "--last", "--list", "calibration"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("calibration: 1 case\n") and "twins=1000000" in told
+
+
 def test_all_sizes_that_are_wanted_are_among_the_cases():
     everything = [case for part in cases.FULL.values() for case in part]
     ensembles = [case for case in everything if isinstance(case, cases.Ensemble)]

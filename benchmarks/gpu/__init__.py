@@ -8,6 +8,7 @@ what is missing is told. No network is asked.
     python -m benchmarks gpu                        (or -m benchmarks.gpu) all parts, most important first, within --seconds
     python -m benchmarks gpu lorenz circulation     these
     python -m benchmarks gpu --dry-run              all at tiny sizes on the CPU: no record
+    python -m benchmarks gpu --last calibration     of each part the last case only
     python -m benchmarks gpu --list                 the parts, and which cases are in each
 
 CuBIE's compiler is a wheel of 71 MB, with another 30 MB of what it needs (cuda-bindings, cuda-core, cuda-pathfinder, sympy,

@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--cpu", action="store_true", help="full sizes on the cores of the CPU; only of the parts that make sense there"
     )
+    parser.add_argument("--last", action="store_true", help="of each part the last case only")
     parser.add_argument("--seconds", type=float, default=540.0, help="after which no further case begins")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the record; by default benchmarks/results")
     parser.add_argument("--list", action="store_true", help="name the parts and their cases")
@@ -44,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.cpu and (beyond := [name for name in chosen if name not in cases.ON_CPU]):
         parser.error(f"{', '.join(beyond)} needs a GPU: with --cpu there is {', '.join(cases.ON_CPU)}")
     table = cases.DRY if options.dry_run else cases.FULL
+    if options.last:
+        table = {name: listed[-1:] for name, listed in table.items()}
     if options.list:
         for name in chosen:
-            print(f"{name}: {len(table[name])} cases")
+            print(f"{name}: {len(table[name])} case{'s' * (len(table[name]) != 1)}")
             for case in table[name]:
                 print(f"  {case}")
         return 0

@@ -18,6 +18,8 @@ from benchmarks.peers.build import Unavailable
 TABLE = "calibration"
 # twins in one call that makes measurements
 _SLICE = 65_536
+# seconds between two words on how far it is
+_TELL = 60.0
 
 
 def run(case: Calibration, bench: Bench) -> None:
@@ -73,11 +75,16 @@ def _measure(case: Calibration, bench: Bench) -> Row:
     )
     making = time.perf_counter() - begin
 
+    told = begin = time.perf_counter()
+
     def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.perf_counter() - told > _TELL:
+            told = time.perf_counter()
+            bench.say(f"  {done:,} of {total:,} twins")
         if bench.left <= 0.0:
             raise OutOfTime(f"cut after {done:,} of {total:,} twins and {time.perf_counter() - begin:.0f} s")
 
-    begin = time.perf_counter()
     fitted, memory = peak_memory(lambda: calibrate(problem, progress=progress, **_device(calibrate, bench)))
     seconds = time.perf_counter() - begin
     ok = np.asarray(fitted.ok)
