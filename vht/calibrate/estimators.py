@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -14,14 +15,19 @@ from vht.calibrate.fit import Fitted, Predict, Task, fit
 from vht.calibrate.levenberg import Search
 from vht.calibrate.problem import Problem
 from vht.calibrate.result import Calibration, Starts
+from vht.calibrate.side_by_side import Here, side_by_side
 from vht.calibrate.solver import CHUNK, predictor
 from vht.calibrate.starts import design
 from vht.model import outputs, states
 from vht.solve import Device
+from vht.solve.device import place
 
 Progress = Callable[[int, int], None]
 
 BLOCK = 2**23
+SEARCHES_ON_GPU = 4
+"""Slices searched side by side, so that a GPU need not wait for the processor: a guess. On the processor the solver takes all
+cores, and a search a twentieth of its time."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class LevenbergMarquardt:
         damping: of the first step, relative to the curvature.
         max_change: most that one step may change a "log" or "logit" parameter, on that scale.
         singular: smallest eigenvalue of the information matrix, scaled to a unit diagonal, that counts as determined.
-        lanes: twins times starts worked on at a time, which bounds the memory.
+        lanes: twins times starts worked on at a time, which bounds the memory; four times as many where a GPU solves.
 
     Raises:
         ValueError: a setting out of range.
@@ -79,7 +85,8 @@ def calibrate(
         problem: model, free parameters, observables, measurements.
         method: the estimator's settings.
         backend: how to solve: "lanes", "xla" or "auto".
-        device: where to solve: "cpu", "gpu" or "auto", as in `vht.simulate`. The search itself runs on the processor.
+        device: where to solve: "cpu", "gpu" or "auto", as in `vht.simulate`. The search itself runs on the processor,
+            beside a GPU in four threads.
         progress: called as ``progress(done, total)`` in searches (twins times starts) after every round.
 
     Returns:
@@ -88,7 +95,10 @@ def calibrate(
     Raises:
         DeviceError: a GPU is asked for and there is none that can be used.
     """
-    return calibrate_with(predictor(problem, backend, device), problem, method=method, progress=progress)
+    searches = SEARCHES_ON_GPU if place(device, backend).platform == "gpu" else 1
+    return calibrate_with(
+        predictor(problem, backend, device), problem, method=method, progress=progress, searches=searches
+    )
 
 
 def calibrate_with(
@@ -97,6 +107,7 @@ def calibrate_with(
     *,
     method: LevenbergMarquardt = LevenbergMarquardt(),
     progress: Progress | None = None,
+    searches: int = 1,
 ) -> Calibration:
     """Fit a problem whose predictions come from a function, such as a closed form, instead of from the solver.
 
@@ -105,6 +116,7 @@ def calibrate_with(
         problem: measurements, names, transforms, priors, noise models and starts; its model only names and labels.
         method: the estimator's settings.
         progress: as in `calibrate`.
+        searches: slices of the cohort at work at a time; `predict` and `progress` are called in the caller's thread alone.
     """
     began = time.perf_counter()
     layout = problem.layout
@@ -114,8 +126,14 @@ def calibrate_with(
     # the Jacobian is the largest array: a slice's fills no more than BLOCK numbers
     lanes = min(method.lanes, BLOCK // (layout.value.shape[1] * len(problem.free)))
     size = max((lanes - lanes % CHUNK if lanes > CHUNK else lanes) // starts, 1)
-    parts: list[Fitted] = []
-    for first in range(0, max(twins, 1), size):
+    done: dict[int, int] = {}
+
+    def tell(first: int, ended: int) -> None:
+        assert progress is not None
+        done[first] = ended
+        progress(sum(done.values()), twins * starts)
+
+    def work(first: int, here: Here) -> Fitted:
         some = np.arange(first, min(first + size, twins))
         begin = design(
             problem.starts[some],
@@ -126,19 +144,18 @@ def calibrate_with(
             spread=method.spread,
         )
         task = Task(
-            predict=lambda natural, lane, some=some: predict(natural, some[lane]),
+            predict=lambda natural, lane: here(predict, natural, some[lane]),
             layout=layout.take(some),
             noises=noises,
             transforms=problem.transforms,
             priors=problem.priors,
             starts=begin,
         )
-        report = None
-        if progress is not None:
-            offset = first * starts
-            report = lambda done, offset=offset: progress(offset + done, twins * starts)  # noqa: E731
-        parts.append(fit(task, search, singular=method.singular, report=report))
-    fitted = Fitted.joined(parts)
+        report = None if progress is None else lambda ended: here(tell, first, ended)
+        return fit(task, search, singular=method.singular, report=report)
+
+    jobs = [functools.partial(work, first) for first in range(0, max(twins, 1), size)]
+    fitted = Fitted.joined(side_by_side(jobs, searches))
     return _result(fitted, problem, method, time.perf_counter() - began)
 
 

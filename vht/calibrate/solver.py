@@ -17,7 +17,7 @@ from vht.solve.regroup import longest_first
 CHUNK = 4096
 SIZES = (8, 64, 512, CHUNK)
 """A batch is solved in chunks filled up to one of these sizes: so few programs serve cohorts of every size, whoever is left."""
-GPU_SIZES = (*SIZES, 2**15, 2**18)
+GPU_SIZES = (*SIZES, 2**15, 2**16, 2**18)
 """On a GPU, which a few thousand twins leave idle."""
 
 

@@ -1,0 +1,89 @@
+"""Work in threads, beside a caller's thread that alone does what must not leave it.
+
+NumPy computes in several threads at once; the solver fills the whole device, and JAX's contexts (``jax.default_device``) hold
+in the thread that entered them. So each thread asks the caller's for its solves, which is where Ctrl-C arrives, too.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+Here = Callable[..., Any]
+"""``(function, *arguments)``: the function's result, computed in the caller's thread."""
+
+
+def side_by_side(jobs: Sequence[Callable[[Here], Result]], threads: int) -> list[Result]:
+    """The results of some jobs, in order.
+
+    Args:
+        jobs: each is called with what computes in the caller's thread.
+        threads: jobs at work at a time; with one, all is done in the caller's thread.
+
+    Returns:
+        What each job returns.
+
+    Raises:
+        BaseException: what the first job to fail raised, or Ctrl-C; the others end when they next ask for something.
+    """
+    if min(threads, len(jobs)) <= 1:
+        return [job(_at_once) for job in jobs]
+    desk = _Desk()
+    with ThreadPoolExecutor(min(threads, len(jobs)), "vht-calibrate") as pool:
+        try:
+            found = [pool.submit(job, desk.ask) for job in jobs]
+            for future in found:
+                future.add_done_callback(desk.tell)
+            for _ in found:
+                desk.serve_until_one_ends()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            desk.close()
+            raise
+    return [future.result() for future in found]
+
+
+def _at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+class _Desk:
+    """Where threads leave what the caller's thread is to do."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._lock, self._closed = threading.Lock(), False
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        answer: Future[Any] = Future()
+        with self._lock:
+            if self._closed:
+                raise CancelledError
+            self._waiting.put((answer, function, arguments))
+        return answer.result()
+
+    def tell(self, ended: Future[Any]) -> None:
+        self._waiting.put(ended)
+
+    def serve_until_one_ends(self) -> None:
+        while not isinstance(wanted := self._waiting.get(), Future):
+            answer, function, arguments = wanted
+            try:
+                answer.set_result(function(*arguments))
+            except BaseException:
+                answer.cancel()
+                raise
+        wanted.result()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+        while not self._waiting.empty():
+            left = self._waiting.get()
+            if not isinstance(left, Future):
+                left[0].cancel()
