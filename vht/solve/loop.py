@@ -24,6 +24,7 @@ from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, leve
 from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
+from vht.solve.switches import all_equal
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs, Solved, Twin
 
@@ -223,7 +224,7 @@ class _Solve:
         floor = least_step(c.t, stop)
         least = located = jnp.array(False)
         if step.seen[0]:
-            across = ~_all_equal(step.seen)
+            across = ~all_equal(step.seen)
             # the estimate holds for smooth rates
             square = jnp.where(across, square * self.method.underestimate**2, square)
             # nearer than the clock ticks no kink can be found: the least step that crosses it is as good as it gets; but
@@ -442,16 +443,3 @@ def _numbers(values: Values) -> Bool[Array, ""]:
     for value in values:
         found = found & (value == value)
     return found
-
-
-def _all_equal(rows: list[Switches]) -> Bool[Array, ""]:
-    """Whether all are the first one; NaN equals nothing."""
-    kind = np.dtype(f"int{8 * rows[0][0].dtype.itemsize}")
-    different = jnp.zeros((), kind)
-    for row in rows[1:]:
-        for value, first in zip(row, rows[0], strict=True):
-            if value.dtype == kind:
-                different = different | (value ^ first)
-            else:
-                different = different | jnp.where(value == first, kind.type(0), kind.type(2))
-    return different == 0

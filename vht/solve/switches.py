@@ -62,6 +62,19 @@ def _together(found: Sequence[jax.Array], moving: Any) -> tuple[jax.Array, ...]:
     return (*codes, *(value for value in found if value.dtype != np.bool_))
 
 
+def all_equal(rows: Sequence[Sequence[jax.Array]]) -> jax.Array:
+    """Whether what `switches` found at several places is all that of the first one; NaN equals nothing."""
+    kind = np.dtype(f"int{8 * rows[0][0].dtype.itemsize}")
+    different = jnp.zeros((), kind)
+    for row in rows[1:]:
+        for value, first in zip(row, rows[0], strict=True):
+            if value.dtype == kind:
+                different = different | (value ^ first)
+            else:
+                different = different | jnp.where(value == first, kind.type(0), kind.type(2))
+    return different == 0
+
+
 def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], found: list[Any]) -> list[Known]:
     """Evaluate a jaxpr, note what switches; returns its values and which of them move."""
     jaxpr = closed.jaxpr
