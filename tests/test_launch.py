@@ -38,6 +38,16 @@ SOURCE = r"""
 typedef int (*Launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
 static Launch launch;
 static char *text, *said;
+static int depth, most;
+int contexts_left(void) { return most ? depth : -1; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)(long)(100 + device); return 0; }
+int cuCtxPushCurrent_v2(void *context) { depth++; most = depth > most ? depth : most; return context == (void *)100 ? 0 : 201; }
+int cuCtxPopCurrent_v2(void **context) { depth--; return 0; }
+int cuKernelGetFunction(void **function, void *kernel) {
+  if (!depth) return 201;
+  if (strstr(text, "late")) { strcpy(said, "line 3: too late"); return 218; }
+  return 0;
+}
 void on_launch(Launch given) { launch = given; }
 const char *loaded(void) { return text; }
 int cuDriverGetVersion(int *v) { *v = 13000; return 0; }
@@ -61,7 +71,10 @@ int cuLibraryGetKernel(void **kernel, void *library, const char *name) {
   *kernel = (void *)4242;
   return strstr(library, name) ? 0 : 500;
 }
-int cuKernelGetAttribute(int *value, int attribute, void *kernel, int device) { *value = attribute == 4 ? 96 : 24; return 0; }
+int cuKernelGetAttribute(int *value, int attribute, void *kernel, int device) {
+  *value = attribute == 4 ? 96 : 24;
+  return depth ? 0 : 201;
+}
 int cuGetErrorName(int code, const char **t) { *t = NULL; return 1; }
 int cuGetErrorString(int code, const char **t) { *t = code == 2 ? "out of memory" : NULL; return *t ? 0 : 1; }
 int cuLaunchKernel(void *k, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned s,
@@ -165,7 +178,14 @@ def test_what_the_driver_refuses_is_told(card):
     assert words.endswith("set XLA_PYTHON_CLIENT_MEM_FRACTION to 0.5, or less, before JAX starts")
     with pytest.raises(Refused) as refused:
         run(card, 5, code=719)
-    assert refused.value.args == (13, "lanes: the GPU does not start the kernel of `tables`: unknown (CUDA error 719)")
+    code, words = refused.value.args
+    assert code == 13
+    assert words.startswith(
+        "lanes: the GPU does not start the kernel of `tables`: unknown (CUDA error 719); a kernel that"
+    )
+    with pytest.raises(Refused) as refused:
+        run(card, 5, code=400)
+    assert refused.value.args == (13, "lanes: the GPU does not start the kernel of `tables`: unknown (CUDA error 400)")
     with pytest.raises(Refused, match="no stream"):
         run(card, 5, stream=None)
 
@@ -202,6 +222,10 @@ def test_a_text_that_the_driver_refuses(card):
         driver.load_kernel("nonsense", "k")
     with pytest.raises(driver.DriverError, match="cuLibraryGetKernel"):
         driver.load_kernel(".version 7.0", "absent")
+    # found out when machine code is made, which is at once
+    with pytest.raises(driver.DriverError, match="refuses a kernel: line 3: too late"):
+        driver.load_kernel(".version 7.0 late k", "k")
+    assert card.contexts_left() == 0
 
 
 def test_the_driver_may_write_to_its_log_when_a_kernel_first_runs(card):

@@ -91,6 +91,14 @@ class Bench:
         self.write(self)
         return found
 
+    def optional(self, label: str, find: Callable[[], Row]) -> Row:
+        """Further fields of a row; without them, and with a word on why, if they cannot be had: its time is kept."""
+        try:
+            return find()
+        except Exception as error:
+            self.failed[label] = f"{type(error).__name__}: {error}".strip()[:2000]
+            return {}
+
     def _has_time(self, kind: Any, size: int, calls: int) -> None:
         if self.left <= 0.0:
             raise OutOfTime("the time given was spent")

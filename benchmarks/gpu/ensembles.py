@@ -111,7 +111,7 @@ class Run:
         count = min(case.cpu_trajectories, case.trajectories)
         which = np.linspace(0, case.trajectories - 1, count).round().astype(int)
         some = {name: column[which] for name, column in self.columns.items()}
-        answer = self.bench.worker.ask(case.problem, case.settings, case.precision, some, (), 3)
+        answer = self.bench.worker.ask(case.problem, case.settings, case.precision, some, (), case.repeats)
         assert answer.seconds is not None
         off = errors(truth.same.values, truth.exact, self.problem.threshold)
         return self.row(CPU, count, int(np.sum(answer.status == 0)), answer.seconds) | {
@@ -134,20 +134,26 @@ class Run:
         result = lanes.gathered(found.result)
         row = self.measured(LANES, found, result, truth)
         steps = float(np.sum(result.steps, dtype=np.float64))
-        each = sum((operations.of_a_step(program) for program in programs), Counter())
         moved = _bytes(make(0)) + _bytes(found.result)
-        row |= {"compile_seconds": seconds, "memory_mib": memory_peak(), "operations_a_step": dict(each)}
-        return row | self.against_limits(each, steps, moved, found.median) | self.usage(programs)
+        row |= {"compile_seconds": seconds, "memory_mib": memory_peak()}
+
+        def beside_limits() -> Row:
+            each = sum((operations.of_a_step(program) for program in programs), Counter())
+            return {"operations_a_step": dict(each)} | self.against_limits(each, steps, moved, found.median)
+
+        label = f"{self.label}: {LANES}"
+        row |= self.bench.optional(f"{label}, operations", beside_limits)
+        return row | self.bench.optional(f"{label}, registers", lambda: self.usage(programs))
 
     def transfer(self, truth: Truth | None) -> Row:
         """From NumPy to NumPy."""
         compiled, given, _, _ = self.compiled
 
         def call(columns: Any) -> Any:
-            return lanes.gathered(compiled(jax.device_put(columns)))
+            return lanes.fetched(compiled(jax.device_put(columns)))
 
         found = timed(lambda k: given(rolled(self.columns, k)), call, self.case.repeats, self.case.most)
-        return self.measured(TRANSFER, found, found.result, truth)
+        return self.measured(TRANSFER, found, lanes.gathered(found.result), truth)
 
     @functools.cached_property
     def compiled(self) -> tuple[Any, Any, float, list[Any]]:
@@ -278,6 +284,8 @@ class Run:
             "compile_seconds": seconds,
             "rtol": settings.rtol,
         }
+        if count < case.trajectories:
+            row |= self.bench.optional(f"{self.label}: {LANES}, {count:,} of them", lambda: self.as_many(own))
         if truth is not None:
             # those of the checked ones that it solved
             _, mine, theirs = np.intersect1d(which, truth.which, return_indices=True)
@@ -286,6 +294,19 @@ class Run:
             off = errors(values[rows], truth.exact[theirs], self.problem.threshold)
             row |= _spread("error", off) | {"checked": len(rows)}
         return row
+
+    def as_many(self, columns: Columns) -> Row:
+        """The rate of lanes with as few trajectories as another solver was given."""
+        case, count = self.case, len(next(iter(columns.values())))
+        call, given = lanes.solver(self.problem, case.settings, case.precision, count)
+        compiled = call.lower(given(columns)).compile()  # type: ignore[attr-defined]
+        found = timed(
+            lambda k: jax.block_until_ready(jax.device_put(given(rolled(columns, k)))),
+            lambda g: jax.block_until_ready(compiled(g)),
+            case.repeats,
+            case.most,
+        )
+        return {"lanes_rate": int(np.sum(np.asarray(found.result.status) == 0)) / found.median}
 
     def cubie(self, truth: Truth | None) -> Row:
         if not self.bench.on_gpu:

@@ -124,8 +124,16 @@ def solve(problem: Problem, settings: Settings, precision: str, columns: Columns
     return gathered(call(given(columns)))
 
 
+def fetched(raw: Raw) -> Raw:
+    """Bring results to the host, all copies under way before the first is waited for."""
+    for leaf in jax.tree.leaves(raw):
+        if isinstance(leaf, jax.Array):
+            leaf.copy_to_host_async()
+    return jax.tree.map(np.asarray, raw)
+
+
 def gathered(raw: Raw) -> Solved:
-    """Bring results to the host."""
-    values, status, steps, gradient = jax.tree.map(np.asarray, raw)
+    """The same, put together to a row a trajectory."""
+    values, status, steps, gradient = fetched(raw)
     empty = np.empty((len(status), 0), values[0].dtype)
     return Solved(np.stack(values, axis=1), status, steps, np.stack(gradient, axis=1) if gradient else empty)

@@ -34,6 +34,7 @@ ENSEMBLES = (
     Column("largest error", "error_max", ".1e"),
     Column("off the CPU", "off_cpu_max", ".1e"),
     Column("compile s", "compile_seconds", ".1f"),
+    Column("first call s", "first_seconds", ".2f"),
     Column("registers", "registers", "d"),
     Column("local B", "local_bytes", "d"),
     Column("MiB", "memory_mib", ",.0f"),
@@ -52,6 +53,7 @@ GRADIENTS = (
     Column("off the CPU", "off_cpu_max", ".1e"),
     Column("references differ", "disagreement", ".1e"),
     Column("compile s", "compile_seconds", ".1f"),
+    Column("first call s", "first_seconds", ".2f"),
     Column("recording s", "recording_seconds", ".3g"),
 )
 CALIBRATIONS = (
@@ -129,7 +131,8 @@ def ratios(bench: Bench) -> list[Row]:
         def over(name: str, own: str = LANES, solvers: dict[str, Row] = solvers) -> float | None:
             if name not in solvers or own not in solvers or not solvers[name]["rate"]:
                 return None
-            return solvers[own]["rate"] / solvers[name]["rate"]
+            # of as many trajectories as the other had, where that was fewer
+            return solvers[name].get("lanes_rate", solvers[own]["rate"]) / solvers[name]["rate"]
 
         row: Row = dict(zip(_KEY, key, strict=True))
         row["lanes"] = solvers[LANES]["milliseconds"] if LANES in solvers else None

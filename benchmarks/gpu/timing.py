@@ -47,7 +47,8 @@ def timed(
         make: of a call's number its arguments, ready to be used; not part of the time.
         call: returns when its work is done.
         repeats: how often, at least `FEWEST`.
-        most: seconds of all calls together, after which no more than the `FEWEST` are made.
+        most: seconds of all calls together, after which no more than the `FEWEST` are made; where these would take twice as
+            long, the first call's time is all there is.
         worth: whether a result is worth more calls; if the first is not, its time is all there is.
     """
     spent = time.perf_counter()
@@ -55,7 +56,7 @@ def timed(
     begin = time.perf_counter()
     result = call(given)
     first = time.perf_counter() - begin
-    if not worth(result):
+    if FEWEST * first > 2.0 * most or not worth(result):
         return Timed(result, 0, first, (first,))
     seconds: list[float] = []
     last = 0

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import pickle
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 CORES = 2
+# seconds that repeats may take, and how many there are at least
+MOST, FEWEST = 6.0, 3
+
+
+_CPUS = pathlib.Path("/sys/devices/system/cpu")
 
 
 class Answer(NamedTuple):
@@ -58,18 +64,19 @@ class Worker:
             precision: of the states.
             columns: of the trajectories.
             free: by what the sum of the states at the end is differentiated.
-            repeats: how often it is timed, after one call that is not.
+            repeats: how often it is timed, after one call that is not; less often where that takes long.
 
         Raises:
             RuntimeError: it failed there; says what it said.
         """
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
-        pickle.dump((name, settings, precision, columns, free, repeats), process.stdin)
-        process.stdin.flush()
         try:
+            pickle.dump((name, settings, precision, columns, free, repeats), process.stdin)
+            process.stdin.flush()
             answer = pickle.load(process.stdout)
-        except EOFError:
+        except (EOFError, BrokenPipeError):
+            # the next one who asks starts another
             self.close()
             raise RuntimeError("The process of the CPU lanes died.") from None
         if isinstance(answer, str):
@@ -101,6 +108,25 @@ def _root() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def apart(usable: Collection[int], count: int, folder: pathlib.Path = _CPUS) -> set[int]:
+    """So many of the processors that may be used, of different cores as far as the system tells: not two threads of one.
+
+    Args:
+        usable: numbers of processors.
+        count: how many are wanted.
+        folder: where Linux tells which ones share a core.
+    """
+    by_core: dict[str, int] = {}
+    for number in sorted(usable):
+        try:
+            core = (folder / f"cpu{number}/topology/thread_siblings_list").read_text().strip()
+        except OSError:
+            core = str(number)
+        by_core.setdefault(core, number)
+    first = list(by_core.values())
+    return set([*first, *(number for number in sorted(usable) if number not in first)][:count])
+
+
 def _requests(stream: Any) -> Iterator[Any]:
     with contextlib.suppress(EOFError):
         while True:
@@ -110,7 +136,7 @@ def _requests(stream: Any) -> Iterator[Any]:
 def main() -> None:
     """Answer what comes in, until nothing does."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+        os.sched_setaffinity(0, apart(os.sched_getaffinity(0), CORES))
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whoever prints must not print into an answer
     import jax
@@ -124,8 +150,8 @@ def main() -> None:
         try:
             solved = lanes.solve(problem(name), settings, precision, columns, free)
             seconds = []
-            for k in range(1, repeats + 1):
-                fresh = rolled(columns, k)
+            while len(seconds) < repeats and (len(seconds) < FEWEST or sum(seconds) < MOST):
+                fresh = rolled(columns, len(seconds) + 1)
                 begin = time.perf_counter()
                 lanes.solve(problem(name), settings, precision, fresh, free)
                 seconds.append(time.perf_counter() - begin)

@@ -6,11 +6,13 @@ Nothing of the CUDA toolkit is needed, only the library that comes with the driv
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import functools
 import os
 import sys
+from collections.abc import Iterator
 
 # where the driver's library is looked for: by name, in the system's own order
 LIBRARIES = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "libcuda.so")
@@ -103,7 +105,10 @@ def address(function: str) -> int:
 
 
 def load_kernel(ptx: str, name: str) -> int:
-    """The driver's handle of a kernel, good on every device. The driver makes machine code of it when a device first runs it.
+    """The driver's handle of a kernel, good on every device.
+
+    The driver makes machine code of it for the first device now, so that what it refuses is told here and not by a launch, and
+    for others when they first run it.
 
     Args:
         ptx: the text that holds it.
@@ -117,14 +122,32 @@ def load_kernel(ptx: str, name: str) -> int:
     options = (ctypes.c_int * 2)(_ERROR_LOG, _ERROR_LOG_BYTES)
     values = (ctypes.c_void_p * 2)(ctypes.addressof(log), _LOG_BYTES)
     loaded, kernel = ctypes.c_void_p(), ctypes.c_void_p()
-    # The driver copies the text, but may compile it only when a device first runs it, and then writes to the log again
+    # The driver copies the text, but may compile it again when another device first runs it, and then writes to the log again
     _LOGS.append((log, options, values))
-    code = _ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0)
-    if code != _SUCCESS:
-        said = log.value.decode(errors="replace").strip()
-        raise DriverError(f"The NVIDIA driver refuses a kernel: {said or _said(driver, code)}.")
+
+    def accepted(code: int) -> None:
+        if code != _SUCCESS:
+            said = log.value.decode(errors="replace").strip()
+            raise DriverError(f"The NVIDIA driver refuses a kernel: {said or _said(driver, code)}.")
+
+    accepted(_ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0))
     check(_ask(driver, "cuLibraryGetKernel", ctypes.byref(kernel), loaded, name.encode()), "cuLibraryGetKernel")
+    with _context(driver, usable()[0].ordinal):
+        accepted(_ask(driver, "cuKernelGetFunction", ctypes.byref(ctypes.c_void_p()), kernel))
     return kernel.value or 0
+
+
+@contextlib.contextmanager
+def _context(driver: ctypes.CDLL, ordinal: int) -> Iterator[None]:
+    """A device's primary context, which is JAX's too, as the thread's own for a while; kept as long as the process."""
+    device, context = ctypes.c_int(0), ctypes.c_void_p()
+    check(_ask(driver, "cuDeviceGet", ctypes.byref(device), ordinal), "cuDeviceGet")
+    check(_ask(driver, "cuDevicePrimaryCtxRetain", ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
+    check(_ask(driver, "cuCtxPushCurrent_v2", context), "cuCtxPushCurrent_v2")
+    try:
+        yield
+    finally:
+        check(_ask(driver, "cuCtxPopCurrent_v2", ctypes.byref(context)), "cuCtxPopCurrent_v2")
 
 
 def kernel_usage(handle: int, ordinal: int = 0) -> tuple[int, int]:
@@ -136,11 +159,12 @@ def kernel_usage(handle: int, ordinal: int = 0) -> tuple[int, int]:
     driver, device = library(), ctypes.c_int(0)
     check(_ask(driver, "cuDeviceGet", ctypes.byref(device), ordinal), "cuDeviceGet")
     numbers = []
-    for which in (_REGISTERS, _LOCAL_BYTES):
-        value = ctypes.c_int(0)
-        code = _ask(driver, "cuKernelGetAttribute", ctypes.byref(value), which, ctypes.c_void_p(handle), device)
-        check(code, "cuKernelGetAttribute")
-        numbers.append(value.value)
+    with _context(driver, ordinal):
+        for which in (_REGISTERS, _LOCAL_BYTES):
+            value = ctypes.c_int(0)
+            code = _ask(driver, "cuKernelGetAttribute", ctypes.byref(value), which, ctypes.c_void_p(handle), device)
+            check(code, "cuKernelGetAttribute")
+            numbers.append(value.value)
     return numbers[0], numbers[1]
 
 

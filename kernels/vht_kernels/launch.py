@@ -18,6 +18,12 @@ _HINT = (
     "; its threads need memory of their own beside what XLA has taken for arrays: set XLA_PYTHON_CLIENT_MEM_FRACTION to 0.5, "
     "or less, before JAX starts"
 )
+# CUDA_ERROR_ILLEGAL_ADDRESS (700) to CUDA_ERROR_LAUNCH_FAILED (719): what a kernel does while it runs is told by whatever call
+# comes next, and by all that come after
+_FAULTS = range(700, 720)
+_EARLIER = (
+    "; a kernel that was started earlier, this one's or another's, has broken the device's context for this process"
+)
 _MESSAGE_BYTES = 512
 
 _TEMPLATE = """
@@ -27,6 +33,7 @@ declare i32 @snprintf(ptr, i64, ptr, ...)
 @name = private constant [{name_bytes} x i8] c"{name}\\00"
 @unknown = private constant [8 x i8] c"unknown\\00"
 @hint = private constant [{hint_bytes} x i8] c"{hint}\\00"
+@earlier = private constant [{earlier_bytes} x i8] c"{earlier}\\00"
 @nothing = private constant [1 x i8] c"\\00"
 
 define ptr @{symbol}.handler(ptr %frame) {{
@@ -80,7 +87,10 @@ tell:
   %has_words = icmp ne ptr %said, null
   %told = select i1 %has_words, ptr %said, ptr @unknown
   %is_memory = icmp eq i32 %code, {out_of_memory}
-  %advice = select i1 %is_memory, ptr @hint, ptr @nothing
+  %from_first = sub i32 %code, {first_fault}
+  %is_fault = icmp ult i32 %from_first, {faults}
+  %otherwise = select i1 %is_fault, ptr @earlier, ptr @nothing
+  %advice = select i1 %is_memory, ptr @hint, ptr %otherwise
   %text = alloca [{message_bytes} x i8]
   %written = call i32 (ptr, i64, ptr, ...) @snprintf(ptr %text, i64 {message_bytes}, ptr @message, ptr @name, ptr %told,
     i32 %code, ptr %advice)
@@ -122,6 +132,10 @@ def launcher_ir(symbol: str, name: str, handle: int, few: int, tables: Sequence[
         format=text,
         hint=_HINT,
         hint_bytes=len(_HINT) + 1,
+        earlier=_EARLIER,
+        earlier_bytes=len(_EARLIER) + 1,
+        first_fault=_FAULTS.start,
+        faults=len(_FAULTS),
         format_bytes=len(text) + 1,
         name=letters,
         name_bytes=len(letters) + 1,
