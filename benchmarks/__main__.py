@@ -137,7 +137,10 @@ def _write(record: dict[str, Any], folder: pathlib.Path, path: pathlib.Path | No
     folder.mkdir(parents=True, exist_ok=True)
     when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
     path = path or folder / f"{when}.json"
-    path.write_text(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n")
+    # what is cut while it writes leaves the record of before
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n")
+    new.replace(path)
     return path
 
 

@@ -6,6 +6,7 @@ flexparser and platformdirs. nvcc brings the kernels written by hand, the extra 
 what is missing is told. No network is asked.
 
     python -m benchmarks gpu                        (or -m benchmarks.gpu) all parts, most important first, within --seconds
+    python -m benchmarks gpu targets                what numbers are wanted of, in a few minutes
     python -m benchmarks gpu lorenz circulation     these
     python -m benchmarks gpu --dry-run              all at tiny sizes on the CPU: no record
     python -m benchmarks gpu --last calibration     of each part the last case only

@@ -23,7 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks gpu", description="Lanes on an NVIDIA GPU, beside others."
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="by default all; --list names them")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="by default all but `targets`, which are some of the others; --list names them",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="tiny sizes on the CPU, to see that all works; no record"
     )
@@ -39,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["JAX_PLATFORMS"] = "cpu"
     from benchmarks.gpu import cases
 
-    if unknown := [name for name in options.parts if name not in cases.PARTS]:
-        parser.error(f"there is no part {', '.join(unknown)}; choose from {', '.join(cases.PARTS)}")
+    if unknown := [name for name in options.parts if name not in cases.FULL]:
+        parser.error(f"there is no part {', '.join(unknown)}; choose from {', '.join(cases.FULL)}")
     chosen = tuple(dict.fromkeys(options.parts)) or (cases.ON_CPU if options.cpu else cases.PARTS)
     if options.cpu and (beyond := [name for name in chosen if name not in cases.ON_CPU]):
         parser.error(f"{', '.join(beyond)} needs a GPU: with --cpu there is {', '.join(cases.ON_CPU)}")
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.last:
         table = {name: listed[-1:] for name, listed in table.items()}
     if options.list:
-        for name in chosen:
+        for name in chosen if options.parts or options.cpu else cases.FULL:
             print(f"{name}: {len(table[name])} case{'s' * (len(table[name]) != 1)}")
             for case in table[name]:
                 print(f"  {case}")
@@ -72,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: argparse.Namespace) -> int:
     from benchmarks.__main__ import RESULTS, _write
-    from benchmarks.gpu import calibration, cases, ensembles, gradient, summary
+    from benchmarks.gpu import calibration, cases, check, ensembles, gradient, summary
     from benchmarks.gpu.bench import Bench
     from benchmarks.gpu.device import describe
     from benchmarks.machine import describe as machine
@@ -81,6 +86,7 @@ def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: arg
         cases.Ensemble: ensembles.run,
         cases.Gradient: gradient.run,
         cases.Calibration: calibration.run,
+        cases.Check: check.run,
     }
     folder = options.out or (None if options.dry_run else RESULTS)
     began, path = time.monotonic(), None

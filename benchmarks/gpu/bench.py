@@ -33,6 +33,7 @@ class Bench:
         not_run: what the time did not suffice for.
         unavailable: what cannot be run here, and why.
         failed: what failed, and what it said.
+        truths: what the CPU lanes said of an ensemble, by the ensemble.
         told: seconds of the whole of a row's measurement, by row's kind: what a larger one will take follows.
     """
 
@@ -45,6 +46,7 @@ class Bench:
     not_run: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    truths: dict[Any, Any] = field(default_factory=dict)
     told: dict[Any, tuple[int, float]] = field(default_factory=dict)
 
     @property

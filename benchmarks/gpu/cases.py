@@ -123,7 +123,18 @@ class Calibration:
     enough: float = 0.99
 
 
-Case = Ensemble | Gradient | Calibration
+@dataclass(frozen=True)
+class Check:
+    """Small kernels on the device and on the processor.
+
+    Attributes:
+        lanes: of the larger ones.
+    """
+
+    lanes: int = 10_000
+
+
+Case = Ensemble | Gradient | Calibration | Check
 
 
 def _lorenz(*exponents: int) -> Iterator[Ensemble]:
@@ -146,6 +157,7 @@ def _lorenz96() -> Iterator[Ensemble]:
 # Tolerances of the stiff problems: where each solver's median error falls to 1e-4, as the record of
 # `python -m benchmarks stiff` of 2026-11-24 has them for the same trajectories
 FULL: dict[str, tuple[Case, ...]] = {
+    "check": (Check(),),
     "circulation": tuple(
         Ensemble("circulation", precision, 2**17, Settings(1e-4), truth=1e-10, check=1024, most=40.0)
         for precision in PRECISIONS[::-1]
@@ -154,7 +166,7 @@ FULL: dict[str, tuple[Case, ...]] = {
     "gradient": (Gradient(2**17), Gradient(2**20, (1e-6,)), Gradient(2**13, (1e-6,))),
     "pollu": tuple(
         Ensemble(
-            "pollu", precision, 2**17, Settings(1e-1), SOLVERS, 3e-3, None, 1000, truth=1e-9, check=1024, most=40.0
+            *("pollu", precision, 2**17, Settings(1e-1), SOLVERS, 3e-3, 2**14, 1000), truth=1e-9, check=1024, most=20.0
         )
         for precision in PRECISIONS[::-1]
     ),
@@ -186,8 +198,10 @@ def _dry() -> dict[str, tuple[Case, ...]]:
                     small.append(tiny)
             elif isinstance(case, Gradient):
                 small.append(replace(case, trajectories=64, goals=(1e-4,), pilot=16, repeats=3, most=0.5))
-            else:
+            elif isinstance(case, Calibration):
                 small.append(replace(case, twins=64))
+            else:
+                small.append(replace(case, lanes=300))
         # one of a kind shows as much as ten
         found[part] = tuple(dict.fromkeys(_by_all(c) if isinstance(c, Ensemble) else c for c in small))
     return found
@@ -197,7 +211,21 @@ def _by_all(case: Ensemble) -> Ensemble:
     return replace(case, solvers=OWN if case.settings.classical else SOLVERS)
 
 
-DRY = _dry()
+def _targets() -> Iterator[Case]:
+    """One case of all for which a number is wanted of the device, in a few minutes; diffrax, which takes most, last."""
+    yield from FULL["check"]
+    wanted = [case for part in ("circulation", "lorenz", "pollu") for case in FULL[part] if isinstance(case, Ensemble)]
+    wanted = [c for c in wanted if c.problem != "lorenz" or (c.trajectories, c.precision) == (2**23, "float32")]
+    for case in wanted:
+        yield replace(case, solvers=OWN, most=5.0)
+    yield Gradient(2**17, (1e-6,), most=5.0)
+    for case in wanted:
+        if not case.settings.classical:
+            yield replace(case, solvers=(DIFFRAX,), most=10.0)
+
+
 PARTS = tuple(FULL)
+FULL["targets"] = tuple(_targets())
+DRY = _dry()
 # which of them the cores of a CPU can be given at full size
 ON_CPU = ("calibration",)

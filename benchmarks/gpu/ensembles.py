@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -65,16 +66,17 @@ class Run:
     def run(self) -> None:
         """Measure it."""
         case, bench = self.case, self.bench
-        found: list[Truth] = []
+        same = replace(case, solvers=(), repeats=0, most=0.0)
 
         def on_cpu() -> Row:
-            found.append(self.truth())
-            return self.cpu(found[0])
+            bench.truths[same] = self.truth()
+            return self.cpu(bench.truths[same])
 
         size = case.trajectories
         cpu_kind = (CPU, *self.kind)
-        bench.attempt(TABLE, f"{self.label}: {CPU}", on_cpu, cpu_kind, case.cpu_trajectories)
-        truth = found[0] if found else None
+        if same not in bench.truths:
+            bench.attempt(TABLE, f"{self.label}: {CPU}", on_cpu, cpu_kind, case.cpu_trajectories)
+        truth = bench.truths.get(same)
         measures: dict[str, Callable[[Truth | None], Row]] = {
             LANES: self.lanes,
             TRANSFER: self.transfer,

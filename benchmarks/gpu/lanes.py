@@ -124,8 +124,8 @@ def solve(problem: Problem, settings: Settings, precision: str, columns: Columns
     return gathered(call(given(columns)))
 
 
-def fetched(raw: Raw) -> Raw:
-    """Bring results to the host, all copies under way before the first is waited for."""
+def fetched(raw: Raw) -> Any:
+    """Bring results to the host, all copies under way before the first is waited for; as NumPy's arrays."""
     for leaf in jax.tree.leaves(raw):
         if isinstance(leaf, jax.Array):
             leaf.copy_to_host_async()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.gpu import calibration, ensembles, gradient
+from benchmarks.gpu import calibration, check, ensembles, gradient
 from benchmarks.gpu.bench import Bench, Row
 from benchmarks.gpu.cases import CPU, CUBIE, CUDA, CUDA_TRANSFER, DIFFRAX, GRADSOLVE, LANES, PUBLISHED, TRANSFER
 from benchmarks.outcome import Column, Table, Target
@@ -68,6 +68,14 @@ CALIBRATIONS = (
     Column("device MiB", "device_memory_mib", ",.0f"),
     Column("median error of estimates", "error", ".1%"),
 )
+CHECKS = (
+    Column("check", "check"),
+    Column("numbers", "numbers", ",d"),
+    Column("other than on the CPU", "different", ",d"),
+    Column("by at most", "off", ".1e"),
+    Column("seconds", "seconds", ".2f"),
+    Column("said", "said"),
+)
 LIMITS = (
     Column("problem", "problem"),
     Column("steps", "mode"),
@@ -99,6 +107,7 @@ def tables(bench: Bench) -> list[Table]:
     """All tables, ratios last."""
     rows = bench.rows
     found = [
+        Table("small kernels on the device and on the CPU", CHECKS, rows.get(check.TABLE, [])),
         Table("ensembles", ENSEMBLES, rows.get(ensembles.TABLE, [])),
         Table("gradients of Lorenz ensembles, float64", GRADIENTS, rows.get(gradient.TABLE, [])),
         Table("calibration of circulation twins", CALIBRATIONS, rows.get(calibration.TABLE, [])),
@@ -153,6 +162,8 @@ def targets(bench: Bench) -> list[Target]:
     def want(what: str, wanted: float, measured: float | None, at_least: bool = False, unit: str = "") -> None:
         found.append(Target(what, wanted, measured, at_least, unit))
 
+    if checks := [row["off"] for row in bench.rows.get(check.TABLE, []) if "off" in row]:
+        want("small kernels: largest difference from the CPU's", AGREEMENT, max(checks))
     rows = bench.rows.get(ensembles.TABLE, [])
     own = [row for row in rows if row["solver"] in (LANES, TRANSFER)]
     exact = [row["off_cpu_max"] for row in own if row["precision"] == "float64" and "off_cpu_max" in row]
@@ -175,7 +186,15 @@ def targets(bench: Bench) -> list[Target]:
             want(f"{name}: lanes' time over that of CUDA by hand", 1.5, by_hand, unit="x")
             if row["trajectories"] >= FEWEST:
                 want(f"{name}: over lanes on two CPU cores", 30.0, row["cpu"], at_least=True, unit="x")
-    for row in bench.rows.get(gradient.TABLE, []):
+        elif row["problem"] == "lorenz" and row["cuda"]:
+            want(f"{name}: lanes' time over that of CUDA by hand", 1.5, 1.0 / row["cuda"], unit="x")
+    slopes = bench.rows.get(gradient.TABLE, [])
+    if exact := [row["off_cpu_max"] for row in slopes if "off_cpu_max" in row]:
+        want("gradients: largest difference of lanes from the CPU's", AGREEMENT, max(exact))
+    for row in slopes:
+        if row["solver"] == CUDA and row.get("ratio"):
+            what = f"gradient, {row['trajectories']:,} trajectories, error {row['goal']:g}"
+            want(f"{what}: lanes' time over that of CUDA by hand", 1.5, 1.0 / row["ratio"], unit="x")
         if row["solver"] == DIFFRAX:
             what = f"gradient, {row['trajectories']:,} trajectories, error {row['goal']:g}: over diffrax's checkpointed adjoint"
             want(what, 20.0, row.get("ratio"), at_least=True, unit="x")

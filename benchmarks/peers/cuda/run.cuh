@@ -77,16 +77,21 @@ template <class Problem> void solve(const Job &job, void (*kernel)(Arguments<Pro
   CHECK(cudaMemcpy(counts.data(), counters, counted * sizeof(int), cudaMemcpyDeviceToHost));
   if (job.transfer) {
     T *pinned_in, *pinned_out;
+    int *pinned_counts;
+    size_t told = size_t(n) * 2 * sizeof(int);  // status and steps, which this package's lanes give too
     CHECK(cudaMallocHost(&pinned_in, in * sizeof(T)));
     CHECK(cudaMallocHost(&pinned_out, out * sizeof(T)));
+    CHECK(cudaMallocHost(&pinned_counts, told));
     memcpy(pinned_in, given.data(), in * sizeof(T));
     with_copies = timed(job.repeats, [&] {
       CHECK(cudaMemcpyAsync(columns, pinned_in, in * sizeof(T), cudaMemcpyHostToDevice));
       launch();
       CHECK(cudaMemcpyAsync(pinned_out, found, out * sizeof(T), cudaMemcpyDeviceToHost));
+      CHECK(cudaMemcpyAsync(pinned_counts, counters, told, cudaMemcpyDeviceToHost));
     });
     CHECK(cudaFreeHost(pinned_in));
     CHECK(cudaFreeHost(pinned_out));
+    CHECK(cudaFreeHost(pinned_counts));
   }
   CHECK(cudaFree(columns));
   CHECK(cudaFree(found));
