@@ -128,7 +128,8 @@ template <class Problem> __global__ void __launch_bounds__(256) adaptive(Argumen
       factor = finite ? smaller(larger(factor, control::shrink), control::grow) : control::shrink_non_finite;
       C next = taken * C(factor);
       if (accepted) {
-        if (taken < h * (1.0 - 1e-9)) next = larger(next, h);  // a step cut short says nothing against the size that was meant
+        // a step cut short says nothing against the size that was meant; one that the clock's last bit shortened does
+        if (end < t + h) next = larger(next, h);
         log_error = smaller(larger(log_now, control::least_log), 0.0f);
         t = end;
 #pragma unroll(some)
