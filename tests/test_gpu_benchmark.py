@@ -376,8 +376,8 @@ def test_what_the_gpu_could_do_and_what_a_kernel_takes(monkeypatch):
     assert row["flops"] == pytest.approx(205e11) and row["bytes_per_s"] == pytest.approx(1e11)
     assert row["flops_share"] == pytest.approx(200e11 / 67e12, rel=0.01)
     assert row["bytes_share"] == pytest.approx(1e11 / 3350e9, rel=0.01)
-    kernel = types.SimpleNamespace(handle=7, architecture="sm_90", seconds=0.1, from_disk=False)
-    monkeypatch.setattr(driver, "kernel_usage", lambda handle: (handle + 100, 16))
+    kernel = types.SimpleNamespace(handle=7, ordinal=1, architecture="sm_90", seconds=0.1, from_disk=False)
+    monkeypatch.setattr(driver, "kernel_usage", lambda handle, ordinal: (handle + 100 * ordinal, 16))
     told = run.usage([types.SimpleNamespace(device_kernel=kernel)])
     assert told["registers"] == 107 and told["local_bytes"] == 16 and told["architecture"] == "sm_90"
 

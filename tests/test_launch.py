@@ -6,6 +6,7 @@ The driver is a few lines of C that hand every launch to the test, which runs th
 import ctypes
 import shutil
 import subprocess
+import types
 
 import jax
 import jax.numpy as jnp
@@ -287,3 +288,12 @@ def test_ptx_comes_from_disk_the_second_time(card, tmp_path, monkeypatch):
         "the length of a table is no part of the kernel"
     )
     assert first.startswith("// workspace 1:2\n")
+
+
+def test_machine_code_is_made_for_the_device_that_jax_has(card, monkeypatch):
+    devices = driver.usable()
+    assert [device.ordinal for device in devices] == [0, 1] and program._ordinal(devices) == 0, "JAX has no GPU here"
+    monkeypatch.setattr(
+        jax, "local_devices", lambda backend: [types.SimpleNamespace(local_hardware_id=n) for n in (7, 1)]
+    )
+    assert program._ordinal(devices) == 1

@@ -44,7 +44,7 @@ SCRIPT = """
     # the driver would load the kernel, and is asked where its functions lie; nothing of it is called here
     driver.library = lambda: None
     driver.usable = lambda: (driver.Device(0, "card", (9, 0), 132, 80 << 30),)
-    driver.load_kernel, driver.address = lambda ptx, name: 4242, lambda function: 4243
+    driver.load_kernel, driver.address = lambda ptx, name, ordinal: 4242, lambda function: 4243
 
     def f(x, own):
         return jnp.sin(x), write(full_like(own, 0.0), 0, x * read(own, 1))

@@ -210,7 +210,7 @@ class Run:
         from vht_kernels import driver, nvidia
 
         kernel = programs[0].device_kernel
-        registers, local = driver.kernel_usage(kernel.handle)
+        registers, local = driver.kernel_usage(kernel.handle, kernel.ordinal)
         told = {
             "registers": registers,
             "local_bytes": local,

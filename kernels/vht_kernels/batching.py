@@ -147,7 +147,7 @@ def lanes(
         program = prepare(args, kwargs)[0].program
         if _default_platform() in ("gpu", "cuda"):
             found = program.device_kernel
-            registers, local = driver.kernel_usage(found.handle)
+            registers, local = driver.kernel_usage(found.handle, found.ordinal)
             return Report(
                 *(program.equations, 1, found.seconds, found.from_disk),
                 *(found.architecture, nvidia.BLOCK, registers, local),

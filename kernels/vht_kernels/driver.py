@@ -104,15 +104,16 @@ def address(function: str) -> int:
     return ctypes.cast(getattr(library(), function), ctypes.c_void_p).value or 0
 
 
-def load_kernel(ptx: str, name: str) -> int:
+def load_kernel(ptx: str, name: str, ordinal: int = 0) -> int:
     """The driver's handle of a kernel, good on every device.
 
-    The driver makes machine code of it for the first device now, so that what it refuses is told here and not by a launch, and
-    for others when they first run it.
+    The driver makes machine code of it for one device now, so that what it refuses is told here and not by a launch, and for
+    others when they first run it.
 
     Args:
         ptx: the text that holds it.
         name: of the kernel.
+        ordinal: of that one device.
 
     Raises:
         DriverError: there is no driver, or it refuses the text; with what its compiler says.
@@ -132,7 +133,7 @@ def load_kernel(ptx: str, name: str) -> int:
 
     accepted(_ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0))
     check(_ask(driver, "cuLibraryGetKernel", ctypes.byref(kernel), loaded, name.encode()), "cuLibraryGetKernel")
-    with _context(driver, usable()[0].ordinal):
+    with _context(driver, ordinal):
         accepted(_ask(driver, "cuKernelGetFunction", ctypes.byref(ctypes.c_void_p()), kernel))
     return kernel.value or 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import functools
@@ -41,10 +42,11 @@ class Kernel:
 
 @dataclasses.dataclass(eq=False)
 class DeviceKernel(Kernel):
-    """A program compiled for GPUs, loaded by their driver as `handle`."""
+    """A program compiled for GPUs, loaded by their driver as `handle`; its machine code is there for device `ordinal`."""
 
     architecture: str
     handle: int
+    ordinal: int
     workspace: tuple[Extent, ...]
 
 
@@ -163,15 +165,26 @@ def _compile_for_devices(program: Program) -> DeviceKernel:
             return found
         text, from_disk = _written(program, architecture, key)
         symbol = _symbol(key)
-        handle = driver.load_kernel(text, symbol)
+        ordinal = _ordinal(devices)
+        handle = driver.load_kernel(text, symbol, ordinal)
         few = min(device.multiprocessors for device in devices) * nvidia.BLOCK
         launcher = launcher_ir(symbol, program.name, handle, few, _tables(program), _results(program))
         address = cpu.load_object(cpu.compile_object(launcher), f"{symbol}.handler")
         target = _register(symbol, address, "CUDA")
         seconds = time.perf_counter() - begin
-        kernel = DeviceKernel(key, target, seconds, from_disk, architecture, handle, _workspace(text))
+        kernel = DeviceKernel(key, target, seconds, from_disk, architecture, handle, ordinal, _workspace(text))
         KERNELS[key] = kernel
         return kernel
+
+
+def _ordinal(devices: Sequence[driver.Device]) -> int:
+    """The first device that JAX computes on, as the driver counts; the first one of all where JAX has none."""
+    usable = [device.ordinal for device in devices]
+    with contextlib.suppress(RuntimeError):
+        usable = [
+            d.local_hardware_id for d in jax.local_devices(backend="cuda") if d.local_hardware_id in usable
+        ] or usable
+    return usable[0]
 
 
 def _device_key(program: Program, architecture: str) -> str:
