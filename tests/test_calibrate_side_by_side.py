@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 from closed_forms import Oral, closed_form, measured_problem, oral
 
-from vht.calibrate import Additive, Free, LevenbergMarquardt
+from vht.calibrate import Additive, Free, LevenbergMarquardt, calibrate, estimators
 from vht.calibrate.estimators import calibrate_with
 from vht.calibrate.side_by_side import side_by_side
+from vht.solve.device import Place
 
 METHOD = LevenbergMarquardt(lanes=5)
 
@@ -65,6 +68,41 @@ def test_what_one_job_raises_ends_all(threads, where, kind):
     assert turns and threading.active_count() == before
 
 
+INTERRUPTED = """
+import os, signal, threading, time
+from vht.calibrate.side_by_side import side_by_side
+
+def job(here):
+    while True:
+        here(lambda: None)
+
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    side_by_side([job] * 5, 4)
+except KeyboardInterrupt:
+    print("ended with", threading.active_count() - 1, "threads")
+"""
+
+
+def test_ctrl_c_ends_all_wherever_it_comes():
+    # between any two instructions of the caller's thread: some of the places are rare
+    running = [
+        subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    try:
+        assert {process.communicate(timeout=120)[0] for process in running} == {"ended with 0 threads\n"}
+    finally:
+        for process in running:
+            process.kill()
+
+
+def test_jobs_take_numbers_as_the_caller_does():
+    with np.errstate(over="raise"):
+        for threads in (1, 2):
+            with pytest.raises(FloatingPointError):
+                side_by_side([lambda here: np.float64(1e300) * np.float64(1e300)] * 2, threads)
+
+
 def test_slices_side_by_side_give_the_same_to_the_last_bit(problem):
     told = {}
     found = {}
@@ -110,3 +148,18 @@ def test_a_calibration_ends_when_progress_says_so(problem):
 
     with pytest.raises(TimeoutError, match="enough"):
         calibrate_with(closed_form(problem, oral), problem, method=METHOD, searches=3, progress=stop)
+
+
+@pytest.mark.parametrize(("platform", "searches"), [("cpu", 1), ("gpu", 4)])
+def test_only_beside_a_gpu_slices_are_searched_side_by_side(problem, monkeypatch, platform, searches):
+    asked = []
+
+    def side_by_side(jobs, threads):
+        asked.append(threads)
+        raise TimeoutError
+
+    monkeypatch.setattr(estimators, "place", lambda device, backend: Place(platform, ()))
+    monkeypatch.setattr(estimators, "side_by_side", side_by_side)
+    with pytest.raises(TimeoutError):
+        calibrate(problem)
+    assert asked == [searches]

@@ -150,8 +150,9 @@ def test_calls_are_timed_with_fresh_arguments():
     assert made == [0, 1, 2, 3, 4, 5] and found.result == found.last == 5 and len(found.seconds) == 5
     assert len(timed(make, lambda k: k, repeats=5, most=1e-3).seconds) in (3, 4, 5)
     # three of them would take too long
-    once = timed(make, lambda k: time.sleep(0.02), repeats=5, most=0.0)
+    once = timed(make, lambda k: time.sleep(0.02), repeats=5, most=0.0, compiled=True)
     assert once.seconds == (once.first,) and once.first >= 0.02 and once.last == 0
+    assert len(timed(make, lambda k: time.sleep(0.02), repeats=5, most=0.0).seconds) == 3
     assert len(timed(make, lambda k: k, repeats=5, most=60.0, worth=lambda k: k > 0).seconds) == 1
     assert rolled({"a": np.arange(3.0)}, 1)["a"].tolist() == [2.0, 0.0, 1.0]
 
@@ -220,7 +221,17 @@ def test_ratios_and_targets_follow_from_the_rows():
 
     def row(solver, rate, **more):
         key = {"problem": "circulation", "mode": "adaptive", "precision": "float64", "trajectories": 131072}
-        return key | {"solver": solver, "rate": rate, "milliseconds": 131072e3 / rate, "seconds": 131072 / rate} | more
+        return (
+            key
+            | {
+                "solver": solver,
+                "solved": 131072,
+                "rate": rate,
+                "milliseconds": 131072e3 / rate,
+                "seconds": 131072 / rate,
+            }
+            | more
+        )
 
     bench.rows["ensembles"] = [
         row(cases.CPU, 2e4, error_median=1e-5),
@@ -228,10 +239,13 @@ def test_ratios_and_targets_follow_from_the_rows():
         row(cases.CUDA, 1.4e6),
         row(cases.DIFFRAX, 4e4),
     ]
-    bench.rows["ensembles"].append(row(cases.DIFFRAX, 4e4, lanes_rate=6e5) | {"problem": "pollu"})
+    bench.rows["ensembles"].append(row(cases.DIFFRAX, 4e4, lanes_rate=6e5) | {"problem": "pollu", "solved": 16384})
     bench.rows["ensembles"].append(row(cases.LANES, 1e6) | {"problem": "pollu"})
     ratio, fewer = summary.ratios(bench)
     assert fewer["diffrax"] == pytest.approx(15.0), "of as many trajectories as diffrax had"
+    assert any("131,072, 16,384 of them: over diffrax vmap" in target.what for target in summary.targets(bench))
+    del bench.rows["ensembles"][4]["lanes_rate"]
+    assert summary.ratios(bench)[1]["diffrax"] is None
     bench.rows["ensembles"] = bench.rows["ensembles"][:4]
     assert ratio["cpu"] == pytest.approx(50.0) and ratio["diffrax"] == pytest.approx(25.0)
     assert ratio["cuda"] == pytest.approx(1.0 / 1.4) and ratio["transfer"] is None

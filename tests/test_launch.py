@@ -47,6 +47,7 @@ int cuCtxPopCurrent_v2(void **context) { depth--; return 0; }
 int cuKernelGetFunction(void **function, void *kernel) {
   if (!depth) return 201;
   if (strstr(text, "late")) { strcpy(said, "line 3: too late"); return 218; }
+  if (strstr(text, "large")) return 2;
   return 0;
 }
 void on_launch(Launch given) { launch = given; }
@@ -184,9 +185,12 @@ def test_what_the_driver_refuses_is_told(card):
     assert words.startswith(
         "lanes: the GPU does not start the kernel of `tables`: unknown (CUDA error 719); a kernel that"
     )
+    with pytest.raises(Refused, match=r"700\); a kernel that was started earlier"):
+        run(card, 5, code=700)
+    # too many registers for a block: this very launch
     with pytest.raises(Refused) as refused:
-        run(card, 5, code=400)
-    assert refused.value.args == (13, "lanes: the GPU does not start the kernel of `tables`: unknown (CUDA error 400)")
+        run(card, 5, code=701)
+    assert refused.value.args == (13, "lanes: the GPU does not start the kernel of `tables`: unknown (CUDA error 701)")
     with pytest.raises(Refused, match="no stream"):
         run(card, 5, stream=None)
 
@@ -226,6 +230,9 @@ def test_a_text_that_the_driver_refuses(card):
     # found out when machine code is made, which is at once
     with pytest.raises(driver.DriverError, match="refuses a kernel: line 3: too late"):
         driver.load_kernel(".version 7.0 late k", "k")
+    # not the text's fault
+    with pytest.raises(driver.DriverError, match="`cuKernelGetFunction` failed: out of memory"):
+        driver.load_kernel(".version 7.0 large k", "k")
     assert card.contexts_left() == 0
 
 
@@ -293,7 +300,10 @@ def test_ptx_comes_from_disk_the_second_time(card, tmp_path, monkeypatch):
 def test_machine_code_is_made_for_the_device_that_jax_has(card, monkeypatch):
     devices = driver.usable()
     assert [device.ordinal for device in devices] == [0, 1] and program._ordinal(devices) == 0, "JAX has no GPU here"
-    monkeypatch.setattr(
-        jax, "local_devices", lambda backend: [types.SimpleNamespace(local_hardware_id=n) for n in (7, 1)]
-    )
-    assert program._ordinal(devices) == 1
+    gpus = [types.SimpleNamespace(local_hardware_id=number, platform="gpu") for number in (7, 1, 0)]
+    monkeypatch.setattr(jax, "local_devices", lambda backend: gpus)
+    assert program._ordinal(devices) == 1, "one that kernels can be made for"
+    loaded = []
+    monkeypatch.setattr(driver, "load_kernel", lambda ptx, name, ordinal: loaded.append(ordinal) or 4242)
+    kernel = program._compile_for_devices(programs(lanes(jnp.cos), np.zeros(3))[0])
+    assert loaded == [1] and kernel.ordinal == 1

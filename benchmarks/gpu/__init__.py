@@ -12,7 +12,9 @@ what is missing is told. No network is asked.
     python -m benchmarks gpu --last calibration     of each part the last case only
     python -m benchmarks gpu --list                 the parts, and which cases are in each
 
-From a checkout in which nothing was installed: PYTHONPATH=kernels:. python3 -m benchmarks gpu targets
+From files of a checkout in which nothing was installed, the record to say which they are:
+
+    GIT_COMMIT=... PYTHONPATH=kernels:. python3 -m benchmarks gpu targets
 
 CuBIE's compiler is a wheel of 71 MB, with another 30 MB of what it needs (cuda-bindings, cuda-core, cuda-pathfinder, sympy,
 mpmath, lxml, networkx, rdflib, pyparsing, attrs, pint); gradsolve is 0.2 MB of Python.

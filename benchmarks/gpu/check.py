@@ -95,7 +95,7 @@ def _loops(x: Any, turns: Any) -> Any:
 
 
 def _compared(function: Any, axes: Any, arguments: tuple[Any, ...]) -> Row:
-    """Of the two results, how many numbers differ in their last bit, and by how much at most."""
+    """Of the two results, how many numbers differ, if only by the sign of a zero, and by how much at most."""
     begin = time.perf_counter()
     found, exact = [], []
     for results, device in ((found, None), (exact, jax.devices("cpu")[0])):

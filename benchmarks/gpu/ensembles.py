@@ -132,7 +132,7 @@ class Run:
         def make(k: int) -> Any:
             return jax.block_until_ready(jax.device_put(given(rolled(self.columns, k))))
 
-        found = timed(make, lambda g: jax.block_until_ready(compiled(g)), case.repeats, case.most)
+        found = timed(make, lambda g: jax.block_until_ready(compiled(g)), case.repeats, case.most, compiled=True)
         result = lanes.gathered(found.result)
         row = self.measured(LANES, found, result, truth)
         steps = float(np.sum(result.steps, dtype=np.float64))
@@ -154,7 +154,7 @@ class Run:
         def call(columns: Any) -> Any:
             return lanes.fetched(compiled(jax.device_put(columns)))
 
-        found = timed(lambda k: given(rolled(self.columns, k)), call, self.case.repeats, self.case.most)
+        found = timed(lambda k: given(rolled(self.columns, k)), call, self.case.repeats, self.case.most, compiled=True)
         return self.measured(TRANSFER, found, lanes.gathered(found.result), truth)
 
     @functools.cached_property
@@ -278,7 +278,7 @@ class Run:
         def make(k: int) -> Any:
             return jax.block_until_ready(jax.device_put(rolled(own, k)))
 
-        found = timed(make, lambda c: jax.block_until_ready(compiled(c)), case.repeats, case.most, _some_ok)
+        found = timed(make, lambda c: jax.block_until_ready(compiled(c)), case.repeats, case.most, _some_ok, True)
         good = np.asarray(found.result.ok)
         row = self.row(DIFFRAX, count, int(np.sum(good)), found.median, found.seconds)
         row |= {
@@ -307,6 +307,7 @@ class Run:
             lambda g: jax.block_until_ready(compiled(g)),
             case.repeats,
             case.most,
+            compiled=True,
         )
         return {"lanes_rate": int(np.sum(np.asarray(found.result.status) == 0)) / found.median}
 
@@ -314,13 +315,14 @@ class Run:
         if not self.bench.on_gpu:
             raise Unavailable("needs a GPU")
         case = self.case
-        prepare, call = peer_packages.cubie(self.problem, case.settings, case.precision)
+        prepare, call, in_rows = peer_packages.cubie(self.problem, case.settings, case.precision)
         found = timed(lambda k: prepare(rolled(self.columns, k)), call, case.repeats, case.most)
-        row = self.row(CUBIE, case.trajectories, int(np.sum(found.result.ok)), found.median, found.seconds)
+        result = in_rows(found.result)
+        row = self.row(CUBIE, case.trajectories, int(np.sum(result.ok)), found.median, found.seconds)
         row |= {"first_seconds": found.first, "version": peer_packages.version("cubie")}
         if truth is not None:
             rows = _unrolled(truth.which, found.last, case.trajectories)
-            row |= _spread("error", errors(found.result.values[rows], truth.exact, self.problem.threshold))
+            row |= _spread("error", errors(result.values[rows], truth.exact, self.problem.threshold))
         return row
 
     def row(self, name: str, count: int, ok: int, seconds: float, all_seconds: tuple[float, ...] = ()) -> Row:

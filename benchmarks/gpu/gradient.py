@@ -152,8 +152,10 @@ class _Solver(abc.ABC):
     def measure(self, columns: Columns, tuned: Tuned) -> tuple[float, tuple[float, ...], Row]:
         """Median of the seconds, all of them, and what else there is to say."""
 
-    def timed(self, make: Callable[[int], Any], call: Callable[[Any], Any]) -> tuple[float, tuple[float, ...], float]:
-        found = timed(make, call, self.case.repeats, self.case.most)
+    def timed(
+        self, make: Callable[[int], Any], call: Callable[[Any], Any], compiled: bool = True
+    ) -> tuple[float, tuple[float, ...], float]:
+        found = timed(make, call, self.case.repeats, self.case.most, compiled=compiled)
         return found.median, found.seconds, found.first
 
 
@@ -276,6 +278,7 @@ class _Gradsolve(_Solver):
         median, all_seconds, first = self.timed(
             lambda _: jax.block_until_ready(jax.device_put(jax.tree.map(np.copy, given))),
             lambda g: jax.block_until_ready(gradient(*g)),
+            compiled=False,
         )
         return (
             median,

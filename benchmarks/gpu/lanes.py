@@ -120,8 +120,15 @@ def _solver(
 
 def solve(problem: Problem, settings: Settings, precision: str, columns: Columns, free: tuple[str, ...] = ()) -> Solved:
     """Solve from host to host on JAX's default device."""
+    return gathered(solve_raw(problem, settings, precision, columns, free))
+
+
+def solve_raw(
+    problem: Problem, settings: Settings, precision: str, columns: Columns, free: tuple[str, ...] = ()
+) -> Any:
+    """The same, left as `fetched` gives it."""
     call, given = _solver(problem, settings, precision, len(next(iter(columns.values()))), free)
-    return gathered(call(given(columns)))
+    return fetched(call(given(columns)))
 
 
 def fetched(raw: Raw) -> Any:

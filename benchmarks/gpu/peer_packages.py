@@ -88,8 +88,8 @@ def equations(problem: Problem) -> list[str]:
 
 def cubie(
     problem: Problem, settings: Settings, precision: str
-) -> tuple[Callable[[Columns], Any], Callable[[Any], Solved]]:
-    """What makes CuBIE's arguments from columns, and its solve of them, from host to host: results come back as NumPy arrays.
+) -> tuple[Callable[[Columns], Any], Callable[[Any], Any], Callable[[Any], Solved]]:
+    """What makes CuBIE's arguments from columns, its solve of them, from host to host, and what puts its results into rows.
 
     By Tsit5, or by Rodas5P where the problem is stiff, with its own controllers, and its estimate of a first step where none
     is given.
@@ -125,14 +125,16 @@ def cubie(
         given = {name: column.astype(precision) for name, column in columns.items()}
         return {name: np.asarray(column) for name, column in jax.vmap(begin)(given).items()}, given
 
-    def call(given: Any) -> Solved:
-        found = solver.solve(*given, duration=problem.end, grid_type="verbatim")
+    def call(given: Any) -> Any:
+        return solver.solve(*given, duration=problem.end, grid_type="verbatim")
+
+    def in_rows(found: Any) -> Solved:
         names = [found.time_domain_legend[i] for i in range(len(problem.states))]
         values = np.asarray(found.as_numpy["time_domain_array"])[-1]
         ordered = np.stack([values[names.index(name)] for name in problem.states], axis=1)
         return Solved(ordered, np.asarray(found.status_codes) == 0)
 
-    return prepare, call
+    return prepare, call, in_rows
 
 
 def gradsolve(problem: Problem, settings: Settings, device: str) -> Callable[[Columns, Any], tuple[Any, Any, str]]:

@@ -97,6 +97,7 @@ RATIOS = (
     Column("CUDA by hand", "cuda", ".3g"),
     Column("its transfer", "cuda_transfer", ".3g"),
     Column("diffrax vmap", "diffrax", ",.3g"),
+    Column("of", "diffrax_solved", ",d"),
     Column("CuBIE, transfer", "cubie", ",.3g"),
     Column("2 CPU cores", "cpu", ",.3g"),
     Column("V100: best published ms", "published", ",.4g"),
@@ -140,12 +141,15 @@ def ratios(bench: Bench) -> list[Row]:
         def over(name: str, own: str = LANES, solvers: dict[str, Row] = solvers) -> float | None:
             if name not in solvers or own not in solvers or not solvers[name]["rate"]:
                 return None
-            # of as many trajectories as the other had, where that was fewer
-            return solvers[name].get("lanes_rate", solvers[own]["rate"]) / solvers[name]["rate"]
+            # of as many trajectories as the other had, where it had fewer than all (two cores are full with far fewer)
+            fewer = name == DIFFRAX and solvers[name]["solved"] < solvers[name]["trajectories"]
+            rate = solvers[name].get("lanes_rate") if fewer else solvers[own]["rate"]
+            return None if rate is None else rate / solvers[name]["rate"]
 
         row: Row = dict(zip(_KEY, key, strict=True))
         row["lanes"] = solvers[LANES]["milliseconds"] if LANES in solvers else None
         row["transfer"] = solvers[TRANSFER]["milliseconds"] if TRANSFER in solvers else None
+        row["diffrax_solved"] = solvers[DIFFRAX]["solved"] if DIFFRAX in solvers else None
         row |= {"cuda": over(CUDA), "diffrax": over(DIFFRAX), "cpu": over(CPU)}
         row |= {"cuda_transfer": over(CUDA_TRANSFER, TRANSFER), "cubie": over(CUBIE, TRANSFER)}
         if row["problem"] == "lorenz" and row["precision"] == "float32":
@@ -162,8 +166,8 @@ def targets(bench: Bench) -> list[Target]:
     def want(what: str, wanted: float, measured: float | None, at_least: bool = False, unit: str = "") -> None:
         found.append(Target(what, wanted, measured, at_least, unit))
 
-    if checks := [row["off"] for row in bench.rows.get(check.TABLE, []) if "off" in row]:
-        want("small kernels: largest difference from the CPU's", AGREEMENT, max(checks))
+    if checks := [row["different"] for row in bench.rows.get(check.TABLE, []) if "different" in row]:
+        want("small kernels: numbers that are not the CPU's to the last bit", 0.0, float(sum(checks)))
     rows = bench.rows.get(ensembles.TABLE, [])
     own = [row for row in rows if row["solver"] in (LANES, TRANSFER)]
     exact = [row["off_cpu_max"] for row in own if row["precision"] == "float64" and "off_cpu_max" in row]
@@ -181,7 +185,12 @@ def targets(bench: Bench) -> list[Target]:
     for row in ratios(bench):
         name = f"{row['problem']}, {row['mode']}, {row['precision']}, {row['trajectories']:,}"
         if row["problem"] in ("circulation", "pollu", "ten_tusscher"):
-            want(f"{name}: over diffrax vmap", 20.0, row["diffrax"], at_least=True, unit="x")
+            of = (
+                f", {row['diffrax_solved']:,} of them"
+                if row["diffrax_solved"] not in (None, row["trajectories"])
+                else ""
+            )
+            want(f"{name}{of}: over diffrax vmap", 20.0, row["diffrax"], at_least=True, unit="x")
             by_hand = None if row["cuda"] is None or row["cuda"] == 0.0 else 1.0 / row["cuda"]
             want(f"{name}: lanes' time over that of CUDA by hand", 1.5, by_hand, unit="x")
             if row["trajectories"] >= FEWEST:

@@ -40,6 +40,7 @@ def timed(
     repeats: int,
     most: float,
     worth: Callable[[T], bool] = lambda _: True,
+    compiled: bool = False,
 ) -> Timed[T]:
     """Call once to warm up, then so many times, with new arguments each time.
 
@@ -47,16 +48,17 @@ def timed(
         make: of a call's number its arguments, ready to be used; not part of the time.
         call: returns when its work is done.
         repeats: how often, at least `FEWEST`.
-        most: seconds of all calls together, after which no more than the `FEWEST` are made; where these would take twice as
-            long, the first call's time is all there is.
+        most: seconds of all calls together, after which no more than the `FEWEST` are made.
         worth: whether a result is worth more calls; if the first is not, its time is all there is.
+        compiled: the first call compiles nothing; where the `FEWEST` would take twice as long as `most`, its time is all there
+            is.
     """
     spent = time.perf_counter()
     given = make(0)
     begin = time.perf_counter()
     result = call(given)
     first = time.perf_counter() - begin
-    if FEWEST * first > 2.0 * most or not worth(result):
+    if (compiled and FEWEST * first > 2.0 * most) or not worth(result):
         return Timed(result, 0, first, (first,))
     seconds: list[float] = []
     last = 0

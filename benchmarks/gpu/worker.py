@@ -75,7 +75,7 @@ class Worker:
             pickle.dump((name, settings, precision, columns, free, repeats), process.stdin)
             process.stdin.flush()
             answer = pickle.load(process.stdout)
-        except (EOFError, BrokenPipeError):
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             # the next one who asks starts another
             self.close()
             raise RuntimeError("The process of the CPU lanes died.") from None
@@ -153,7 +153,7 @@ def main() -> None:
             while len(seconds) < repeats and (len(seconds) < FEWEST or sum(seconds) < MOST):
                 fresh = rolled(columns, len(seconds) + 1)
                 begin = time.perf_counter()
-                lanes.solve(problem(name), settings, precision, fresh, free)
+                lanes.solve_raw(problem(name), settings, precision, fresh, free)
                 seconds.append(time.perf_counter() - begin)
             answer: Any = Answer(*solved, statistics.median(seconds) if seconds else None, cores)
         except Exception as error:  # told to who asked

@@ -115,8 +115,8 @@ class CudaRun(NamedTuple):
         steps: tried, accepted or not.
         rejected: those of them that were not accepted.
         kernel_seconds: of every launch but the first, between two events of the device.
-        transfer_seconds: the same with copies of the columns in and of the values out, from and to pinned memory; empty if
-            not asked for.
+        transfer_seconds: the same with copies of the columns in, and of the values, status and steps out, from and to pinned
+            memory; empty if not asked for.
         registers: a thread.
         local_bytes: of local memory a thread.
         block: threads a block.

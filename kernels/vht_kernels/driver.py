@@ -26,6 +26,8 @@ _MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16
 _ERROR_LOG, _ERROR_LOG_BYTES, _LOG_BYTES = 5, 6, 8192  # CUjit_option
 _LOCAL_BYTES, _REGISTERS = 3, 4  # CUfunction_attribute
 _LOGS: list[tuple[ctypes.Array, ...]] = []  # as long as the process: nothing is ever unloaded
+# CUDA_ERROR_INVALID_PTX, _JIT_COMPILER_NOT_FOUND, _UNSUPPORTED_PTX_VERSION, _INVALID_SOURCE
+_OF_THE_TEXT = (218, 221, 222, 300)
 _UPDATE = "install a newer driver from https://www.nvidia.com/drivers"
 
 
@@ -126,27 +128,29 @@ def load_kernel(ptx: str, name: str, ordinal: int = 0) -> int:
     # The driver copies the text, but may compile it again when another device first runs it, and then writes to the log again
     _LOGS.append((log, options, values))
 
-    def accepted(code: int) -> None:
-        if code != _SUCCESS:
-            said = log.value.decode(errors="replace").strip()
+    def accept(code: int, call: str) -> None:
+        said = log.value.decode(errors="replace").strip()
+        if code in _OF_THE_TEXT or (code != _SUCCESS and said):
             raise DriverError(f"The NVIDIA driver refuses a kernel: {said or _said(driver, code)}.")
+        check(code, call)
 
-    accepted(_ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0))
+    code = _ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0)
+    accept(code, "cuLibraryLoadData")
     check(_ask(driver, "cuLibraryGetKernel", ctypes.byref(kernel), loaded, name.encode()), "cuLibraryGetKernel")
     with _context(driver, ordinal):
-        accepted(_ask(driver, "cuKernelGetFunction", ctypes.byref(ctypes.c_void_p()), kernel))
+        accept(_ask(driver, "cuKernelGetFunction", ctypes.byref(ctypes.c_void_p()), kernel), "cuKernelGetFunction")
     return kernel.value or 0
 
 
 @contextlib.contextmanager
-def _context(driver: ctypes.CDLL, ordinal: int) -> Iterator[None]:
-    """A device's primary context, which is JAX's too, as the thread's own for a while; kept as long as the process."""
+def _context(driver: ctypes.CDLL, ordinal: int) -> Iterator[ctypes.c_int]:
+    """A device, its primary context, which is JAX's too, for a while the thread's own; kept as long as the process."""
     device, context = ctypes.c_int(0), ctypes.c_void_p()
     check(_ask(driver, "cuDeviceGet", ctypes.byref(device), ordinal), "cuDeviceGet")
     check(_ask(driver, "cuDevicePrimaryCtxRetain", ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
     check(_ask(driver, "cuCtxPushCurrent_v2", context), "cuCtxPushCurrent_v2")
     try:
-        yield
+        yield device
     finally:
         check(_ask(driver, "cuCtxPopCurrent_v2", ctypes.byref(context)), "cuCtxPopCurrent_v2")
 
@@ -157,10 +161,8 @@ def kernel_usage(handle: int, ordinal: int = 0) -> tuple[int, int]:
     Raises:
         DriverError: the driver cannot say.
     """
-    driver, device = library(), ctypes.c_int(0)
-    check(_ask(driver, "cuDeviceGet", ctypes.byref(device), ordinal), "cuDeviceGet")
-    numbers = []
-    with _context(driver, ordinal):
+    driver, numbers = library(), []
+    with _context(driver, ordinal) as device:
         for which in (_REGISTERS, _LOCAL_BYTES):
             value = ctypes.c_int(0)
             code = _ask(driver, "cuKernelGetAttribute", ctypes.byref(value), which, ctypes.c_void_p(handle), device)

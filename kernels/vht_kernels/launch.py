@@ -18,9 +18,9 @@ _HINT = (
     "; its threads need memory of their own beside what XLA has taken for arrays: set XLA_PYTHON_CLIENT_MEM_FRACTION to 0.5, "
     "or less, before JAX starts"
 )
-# CUDA_ERROR_ILLEGAL_ADDRESS (700) to CUDA_ERROR_LAUNCH_FAILED (719): what a kernel does while it runs is told by whatever call
-# comes next, and by all that come after
-_FAULTS = range(700, 720)
+# CUDA_ERROR_HARDWARE_STACK_ERROR (714) to CUDA_ERROR_LAUNCH_FAILED (719), and CUDA_ERROR_ILLEGAL_ADDRESS: what a kernel does
+# while it runs is told by whatever call comes next, and by all that come after
+_FAULTS, _ILLEGAL_ADDRESS = range(714, 720), 700
 _EARLIER = (
     "; a kernel that was started earlier, this one's or another's, has broken the device's context for this process"
 )
@@ -88,7 +88,9 @@ tell:
   %told = select i1 %has_words, ptr %said, ptr @unknown
   %is_memory = icmp eq i32 %code, {out_of_memory}
   %from_first = sub i32 %code, {first_fault}
-  %is_fault = icmp ult i32 %from_first, {faults}
+  %is_late = icmp ult i32 %from_first, {faults}
+  %is_address = icmp eq i32 %code, {illegal_address}
+  %is_fault = or i1 %is_late, %is_address
   %otherwise = select i1 %is_fault, ptr @earlier, ptr @nothing
   %advice = select i1 %is_memory, ptr @hint, ptr %otherwise
   %text = alloca [{message_bytes} x i8]
@@ -136,6 +138,7 @@ def launcher_ir(symbol: str, name: str, handle: int, few: int, tables: Sequence[
         earlier_bytes=len(_EARLIER) + 1,
         first_fault=_FAULTS.start,
         faults=len(_FAULTS),
+        illegal_address=_ILLEGAL_ADDRESS,
         format_bytes=len(text) + 1,
         name=letters,
         name_bytes=len(letters) + 1,

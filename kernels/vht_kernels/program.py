@@ -178,12 +178,13 @@ def _compile_for_devices(program: Program) -> DeviceKernel:
 
 
 def _ordinal(devices: Sequence[driver.Device]) -> int:
-    """The first device that JAX computes on, as the driver counts; the first one of all where JAX has none."""
+    """The device that JAX computes on, as the driver counts; the first one of all where JAX has none."""
     usable = [device.ordinal for device in devices]
-    with contextlib.suppress(RuntimeError):
-        usable = [
-            d.local_hardware_id for d in jax.local_devices(backend="cuda") if d.local_hardware_id in usable
-        ] or usable
+    # JAX says in more than one way that it has no GPU
+    with contextlib.suppress(RuntimeError, AssertionError):
+        given = [jax.config.jax_default_device, *jax.local_devices(backend="cuda")]  # type: ignore[attr-defined]
+        numbers = [d.local_hardware_id for d in given if getattr(d, "platform", None) == "gpu"]
+        usable = [number for number in numbers if number in usable] or usable
     return usable[0]
 
 

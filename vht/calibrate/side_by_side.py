@@ -6,6 +6,7 @@ in the thread that entered them. So each thread asks the caller's for its solves
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -29,21 +30,23 @@ def side_by_side(jobs: Sequence[Callable[[Here], Result]], threads: int) -> list
         What each job returns.
 
     Raises:
-        BaseException: what the first job to fail raised, or Ctrl-C; the others end when they next ask for something.
+        BaseException: what the first job to fail raised, or a function in the caller's thread, or Ctrl-C. Other jobs that ask
+            for something are told that they are cancelled.
     """
     if min(threads, len(jobs)) <= 1:
         return [job(_at_once) for job in jobs]
     desk = _Desk()
     with ThreadPoolExecutor(min(threads, len(jobs)), "vht-calibrate") as pool:
         try:
-            found = [pool.submit(job, desk.ask) for job in jobs]
+            # such as how the caller wants NumPy to take overflow
+            found = [pool.submit(contextvars.copy_context().run, job, desk.ask) for job in jobs]
             for future in found:
                 future.add_done_callback(desk.tell)
             for _ in found:
                 desk.serve_until_one_ends()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             desk.close()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [future.result() for future in found]
 
@@ -57,6 +60,8 @@ class _Desk:
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # until they are answered, wherever Ctrl-C finds the caller's thread
+        self._open: set[Future[Any]] = set()
         self._lock, self._closed = threading.Lock(), False
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -64,8 +69,13 @@ class _Desk:
         with self._lock:
             if self._closed:
                 raise CancelledError
-            self._waiting.put((answer, function, arguments))
-        return answer.result()
+            self._open.add(answer)
+        self._waiting.put((answer, function, arguments))
+        try:
+            return answer.result()
+        finally:
+            with self._lock:
+                self._open.discard(answer)
 
     def tell(self, ended: Future[Any]) -> None:
         self._waiting.put(ended)
@@ -73,17 +83,12 @@ class _Desk:
     def serve_until_one_ends(self) -> None:
         while not isinstance(wanted := self._waiting.get(), Future):
             answer, function, arguments = wanted
-            try:
-                answer.set_result(function(*arguments))
-            except BaseException:
-                answer.cancel()
-                raise
+            answer.set_result(function(*arguments))
+            del wanted, answer, arguments  # large, while it waits
         wanted.result()
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
-        while not self._waiting.empty():
-            left = self._waiting.get()
-            if not isinstance(left, Future):
-                left[0].cancel()
+            self._closed, left = True, set(self._open)
+        for answer in left:
+            answer.cancel()
