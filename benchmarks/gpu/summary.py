@@ -231,8 +231,9 @@ def published() -> list[str]:
 
 
 NOTES = (
-    "Times: medians of calls with fresh inputs, after one that is not counted; on the device from inputs that lie there until "
-    "the results do, with transfer from NumPy to NumPy. CUDA by hand: events of the device; transfer from pinned memory.",
+    "Times: medians of calls with fresh inputs, after one that is not counted (x 1: the first call alone, compiled before, "
+    "where more would take too long); on the device from inputs that lie there until the results do, with transfer from NumPy "
+    "to NumPy. CUDA by hand: events of the device; transfer from pinned memory.",
     "Errors: at the end, largest over the states of |error| / (|state| + threshold), threshold = atol / rtol; against the CPU "
     "lanes in float64 at a tight tolerance. Off the CPU: the same against the CPU lanes at equal settings and precision.",
     "Operations: +, -, *, /, roots, extrema and elementary functions of one step, one each, times the steps the solver "
