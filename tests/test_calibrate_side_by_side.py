@@ -1,5 +1,6 @@
 """Slices of a cohort searched in threads."""
 
+import contextlib
 import dataclasses
 import itertools
 import subprocess
@@ -87,14 +88,12 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_ends_all_wherever_it_comes():
     # between any two instructions of the caller's thread: some of the places are rare
-    running = [
-        subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
-    try:
-        assert {process.communicate(timeout=120)[0] for process in running} == {"ended with 0 threads\n"}
-    finally:
+    command = [sys.executable, "-c", INTERRUPTED]
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(4)]
         for process in running:
-            process.kill()
+            stack.callback(process.kill)
+        assert {process.communicate(timeout=120)[0] for process in running} == {"ended with 0 threads\n"}
 
 
 def test_jobs_take_numbers_as_the_caller_does():
