@@ -1,5 +1,6 @@
 """The GPU benchmark: its path from cases to record, on the CPU; its limits, counts and errors against known numbers."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -419,3 +420,16 @@ def test_only_the_solver_is_imported():
     root = pathlib.Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", _BARE], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
+
+
+def test_lanes_are_timed_with_as_few_trajectories_as_another_solver_had():
+    case = next(c for c in cases.DRY["lorenz"] if c.settings.mode == "adaptive" and c.precision == "float64")
+    bench = Bench(None, float("inf"), lambda bench: None, lambda text: None)
+    try:
+        ensembles.run(dataclasses.replace(case, solvers=(cases.DIFFRAX,), peer_trajectories=16), bench)
+    finally:
+        bench.worker.close()
+    assert not bench.failed
+    rows = {row["solver"]: row for row in bench.rows["ensembles"]}
+    assert rows[cases.DIFFRAX]["solved"] == 16 and rows[cases.DIFFRAX]["trajectories"] == 64
+    assert rows[cases.DIFFRAX]["lanes_rate"] > 0.0 and rows[cases.DIFFRAX]["error_max"] < 1e-7

@@ -17,9 +17,7 @@ from vht_kernels import (
     LoweringError,
     cpu,
     driver,
-    full_like,
     lanes,
-    length,
     nvidia,
     program,
     programs,
@@ -29,6 +27,8 @@ from vht_kernels import (
 )
 from vht_kernels.launch import launcher_ir
 from xla_frame import Frame, Refused, layouts
+
+from benchmarks.gpu.check import tables
 
 COMPILER = shutil.which("cc")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
@@ -105,14 +105,6 @@ def card(library, monkeypatch):
     found.loaded.restype = ctypes.c_char_p
     yield found
     driver.library.cache_clear()
-
-
-def tables(x, own, shared):
-    """Of each lane: scalars, tables of its own and shared ones, a table that is no result, scratch."""
-    kept = write(full_like(own, 0.0), 1, x * read(shared, 2))
-    aside = write(full_like(own, 2.0, repeat=2), length(own), x)
-    work = write(scratch(3, 0.0, np.float64), 1, x)
-    return jnp.sin(x) + read(work, 1), kept, read(aside, length(own)) + read(aside, 0), x > 1.0
 
 
 def handler_of(found, card_kernel=4242, few=256):

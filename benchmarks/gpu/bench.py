@@ -85,11 +85,7 @@ class Bench:
         except OutOfTime as error:
             self.not_run[label] = str(error)
         except Exception as error:  # a part that fails is a result too
-            said = f"{type(error).__name__}: {error}".strip()
-            self.failed[label] = said[:2000]
-            self.say(f"{label}: {said[:300]}")
-            if not str(error):
-                self.say(traceback.format_exc())
+            self._fail(label, error)
         self.write(self)
         return found
 
@@ -98,8 +94,15 @@ class Bench:
         try:
             return find()
         except Exception as error:
-            self.failed[label] = f"{type(error).__name__}: {error}".strip()[:2000]
+            self._fail(label, error)
             return {}
+
+    def _fail(self, label: str, error: Exception) -> None:
+        said = f"{type(error).__name__}: {error}".strip()
+        self.failed[label] = said[:2000]
+        self.say(f"{label}: {said[:300]}")
+        if not str(error):
+            self.say(traceback.format_exc())
 
     def _has_time(self, kind: Any, size: int, calls: int) -> None:
         if self.left <= 0.0:

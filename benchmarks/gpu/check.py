@@ -16,7 +16,6 @@ from benchmarks.gpu.bench import Bench, Row
 from benchmarks.gpu.cases import Check
 
 TABLE = "checks"
-_RANDOM = np.random.default_rng(5)
 
 
 def run(case: Check, bench: Bench) -> None:
@@ -40,19 +39,20 @@ Program = tuple[Callable[..., Any], Any, tuple[Any, ...]]
 
 def _programs(count: int) -> dict[str, Program]:
     """By name: a function of a lane, its axes, and its arguments."""
+    random = np.random.default_rng(5)
     found: dict[str, Program] = {
-        f"one sum, {n:,} lanes": (lambda x: x * 2.0 + 1.0, 0, (_RANDOM.normal(size=n),)) for n in (1, 33, 257, count)
+        f"one sum, {n:,} lanes": (lambda x: x * 2.0 + 1.0, 0, (random.normal(size=n),)) for n in (1, 33, 257, count)
     }
     for dtype in (np.float64, np.float32):
-        x, y = (_RANDOM.normal(size=count).astype(dtype) for _ in range(2))
+        x, y = (random.normal(size=count).astype(dtype) for _ in range(2))
         found[f"functions, {np.dtype(dtype)}"] = (_functions, 0, (x, y))
         special = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan], dtype)
         x, y = (a.ravel() for a in np.meshgrid(special, special))
         found[f"zeros and NaN, {np.dtype(dtype)}"] = (_extremes, 0, (x, y))
-    own, shared = _RANDOM.normal(size=(count, 4)), _RANDOM.normal(size=5)
-    found["tables"] = (_tables, (0, 0, None), (_RANDOM.normal(size=count), own, shared))
-    turns = _RANDOM.integers(0, 40, count).astype(np.int32)
-    found["loops of unequal length"] = (_loops, 0, (_RANDOM.normal(size=count), turns))
+    own, shared = random.normal(size=(count, 4)), random.normal(size=5)
+    found["tables"] = (tables, (0, 0, None), (random.normal(size=count), own, shared))
+    turns = random.integers(0, 40, count).astype(np.int32)
+    found["loops of unequal length"] = (_loops, 0, (random.normal(size=count), turns))
     return found
 
 
@@ -78,7 +78,7 @@ def _extremes(x: Any, y: Any) -> Any:
     ]
 
 
-def _tables(x: Any, own: Any, shared: Any) -> Any:
+def tables(x: Any, own: Any, shared: Any) -> Any:
     """Of each lane: scalars, tables of its own and shared ones, a table that is no result, scratch."""
     kept = write(full_like(own, 0.0), 1, x * read(shared, 2))
     aside = write(full_like(own, 2.0, repeat=2), length(own), x)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import vht_kernels
 from jaxtyping import Float, Int
 
 from benchmarks.gpu import lanes, operations, peer_diffrax, peer_packages
@@ -126,49 +125,52 @@ class Run:
 
     def lanes(self, truth: Truth | None) -> Row:
         """On inputs that lie on the device, until the results do."""
-        case = self.case
-        compiled, given, seconds, programs = self.compiled
-
-        def make(k: int) -> Any:
-            return jax.block_until_ready(jax.device_put(given(rolled(self.columns, k))))
-
-        found = timed(make, lambda g: jax.block_until_ready(compiled(g)), case.repeats, case.most, compiled=True)
-        result = lanes.gathered(found.result)
+        made = self.compiled
+        found = self.on_device(made.run, lambda k: made.given(rolled(self.columns, k)))
+        result = lanes.in_rows(lanes.fetched(found.result))
         row = self.measured(LANES, found, result, truth)
         steps = float(np.sum(result.steps, dtype=np.float64))
-        moved = _bytes(make(0)) + _bytes(found.result)
-        row |= {"compile_seconds": seconds, "memory_mib": memory_peak()}
+        moved = _bytes(made.given(self.columns)) + _bytes(found.result)
+        row |= {"compile_seconds": made.seconds, "memory_mib": memory_peak()}
 
         def beside_limits() -> Row:
-            each = sum((operations.of_a_step(program) for program in programs), Counter())
+            each = sum((operations.of_a_step(program) for program in made.programs), Counter())
             return {"operations_a_step": dict(each)} | self.against_limits(each, steps, moved, found.median)
 
         label = f"{self.label}: {LANES}"
         row |= self.bench.optional(f"{label}, operations", beside_limits)
-        return row | self.bench.optional(f"{label}, registers", lambda: self.usage(programs))
+        return row | self.bench.optional(f"{label}, registers", lambda: self.usage(made.programs))
 
     def transfer(self, truth: Truth | None) -> Row:
         """From NumPy to NumPy."""
-        compiled, given, _, _ = self.compiled
+        made = self.compiled
 
-        def call(columns: Any) -> Any:
-            return lanes.fetched(compiled(jax.device_put(columns)))
+        def make(k: int) -> Any:
+            return made.given(rolled(self.columns, k))
 
-        found = timed(lambda k: given(rolled(self.columns, k)), call, self.case.repeats, self.case.most, compiled=True)
-        return self.measured(TRANSFER, found, lanes.gathered(found.result), truth)
+        def call(given: Any) -> Any:
+            return lanes.fetched(made.run(jax.device_put(given)))
+
+        found = timed(make, call, self.case.repeats, self.case.most, compiled=True)
+        return self.measured(TRANSFER, found, lanes.in_rows(found.result), truth)
 
     @functools.cached_property
-    def compiled(self) -> tuple[Any, Any, float, list[Any]]:
-        """The program, what makes its arguments, seconds to compile, and the kernels in it."""
-        import time
+    def compiled(self) -> lanes.Compiled:
+        """Of the whole ensemble."""
+        return lanes.compiled(self.problem, self.case.settings, self.case.precision, self.columns)
 
-        case = self.case
-        call, given = lanes.solver(self.problem, case.settings, case.precision, case.trajectories)
-        sample = given(self.columns)
-        begin = time.perf_counter()
-        compiled = call.lower(sample).compile()
-        seconds = time.perf_counter() - begin
-        return compiled, given, seconds, vht_kernels.programs(call, sample)
+    def on_device(
+        self, run: Callable[[Any], Any], make: Callable[[int], Any], worth: Callable[[Any], bool] = lambda _: True
+    ) -> Timed[Any]:
+        """Calls of what was compiled ahead, on arguments that lie on the device, until the results do."""
+        return timed(
+            lambda k: jax.block_until_ready(jax.device_put(make(k))),
+            lambda given: jax.block_until_ready(run(given)),
+            self.case.repeats,
+            self.case.most,
+            worth,
+            compiled=True,
+        )
 
     def measured(self, name: str, found: Timed[Any], result: lanes.Solved, truth: Truth | None) -> Row:
         """A row of lanes: also how far they are from those on the CPU, at the same settings."""
@@ -275,10 +277,7 @@ class Run:
         compiled = peer_diffrax.solver(self.problem, settings, case.precision, case.peer_max_steps).lower(own).compile()  # type: ignore[attr-defined]
         seconds = time.perf_counter() - begin
 
-        def make(k: int) -> Any:
-            return jax.block_until_ready(jax.device_put(rolled(own, k)))
-
-        found = timed(make, lambda c: jax.block_until_ready(compiled(c)), case.repeats, case.most, _some_ok, True)
+        found = self.on_device(compiled, lambda k: rolled(own, k), _some_ok)
         good = np.asarray(found.result.ok)
         row = self.row(DIFFRAX, count, int(np.sum(good)), found.median, found.seconds)
         row |= {
@@ -299,16 +298,8 @@ class Run:
 
     def as_many(self, columns: Columns) -> Row:
         """The rate of lanes with as few trajectories as another solver was given."""
-        case, count = self.case, len(next(iter(columns.values())))
-        call, given = lanes.solver(self.problem, case.settings, case.precision, count)
-        compiled = call.lower(given(columns)).compile()  # type: ignore[attr-defined]
-        found = timed(
-            lambda k: jax.block_until_ready(jax.device_put(given(rolled(columns, k)))),
-            lambda g: jax.block_until_ready(compiled(g)),
-            case.repeats,
-            case.most,
-            compiled=True,
-        )
+        made = lanes.compiled(self.problem, self.case.settings, self.case.precision, columns)
+        found = self.on_device(made.run, lambda k: made.given(rolled(columns, k)))
         return {"lanes_rate": int(np.sum(np.asarray(found.result.status) == 0)) / found.median}
 
     def cubie(self, truth: Truth | None) -> Row:

@@ -167,16 +167,13 @@ class _Lanes(_Solver):
         return solved.gradient, int(np.max(solved.steps))
 
     def measure(self, columns: Columns, tuned: Tuned) -> tuple[float, tuple[float, ...], Row]:
-        call, given = lanes.solver(self.problem, Settings(tuned.rtol), "float64", self.case.trajectories, FREE)
-        begin = time.perf_counter()
-        compiled = call.lower(given(columns)).compile()  # type: ignore[attr-defined]
-        seconds = time.perf_counter() - begin
+        made = lanes.compiled(self.problem, Settings(tuned.rtol), "float64", columns, FREE)
 
         def make(k: int) -> Any:
-            return jax.block_until_ready(jax.device_put(given(rolled(columns, k))))
+            return jax.block_until_ready(jax.device_put(made.given(rolled(columns, k))))
 
-        median, all_seconds, first = self.timed(make, lambda g: jax.block_until_ready(compiled(g)))
-        result = lanes.gathered(compiled(make(0)))
+        median, all_seconds, first = self.timed(make, lambda g: jax.block_until_ready(made.run(g)))
+        result = lanes.in_rows(lanes.fetched(made.run(make(0))))
         which = np.unique(
             np.linspace(0, self.case.trajectories - 1, min(self.case.pilot, self.case.trajectories)).astype(int)
         )
@@ -187,7 +184,7 @@ class _Lanes(_Solver):
             median,
             all_seconds,
             {
-                "compile_seconds": seconds,
+                "compile_seconds": made.seconds,
                 "first_seconds": first,
                 "ok": int(np.sum(result.status == 0)),
                 "steps": float(np.mean(result.steps)),

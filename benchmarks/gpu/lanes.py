@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import vht_kernels
 from jaxtyping import Array, Float, Int
 
 from benchmarks.gpu.problems import Columns, Problem, Settings
@@ -111,6 +113,33 @@ def solver(
     return call, given
 
 
+class Compiled(NamedTuple):
+    """A solve, compiled for as many trajectories as given.
+
+    Attributes:
+        run: of what `given` makes.
+        given: as of `solver`.
+        seconds: that compiling took.
+        programs: the kernels in it.
+    """
+
+    run: Callable[[Any], Raw]
+    given: Callable[[Columns], Any]
+    seconds: float
+    programs: list[Any]
+
+
+def compiled(
+    problem: Problem, settings: Settings, precision: str, columns: Columns, free: tuple[str, ...] = ()
+) -> Compiled:
+    """Compile ahead of any call; arguments as of `solve`."""
+    call, given = solver(problem, settings, precision, len(next(iter(columns.values()))), free)
+    sample = given(columns)
+    begin = time.perf_counter()
+    run = call.lower(sample).compile()  # type: ignore[attr-defined]
+    return Compiled(run, given, time.perf_counter() - begin, vht_kernels.programs(call, sample))
+
+
 @functools.lru_cache(maxsize=64)
 def _solver(
     problem: Problem, settings: Settings, precision: str, count: int, free: tuple[str, ...]
@@ -120,7 +149,7 @@ def _solver(
 
 def solve(problem: Problem, settings: Settings, precision: str, columns: Columns, free: tuple[str, ...] = ()) -> Solved:
     """Solve from host to host on JAX's default device."""
-    return gathered(solve_raw(problem, settings, precision, columns, free))
+    return in_rows(solve_raw(problem, settings, precision, columns, free))
 
 
 def solve_raw(
@@ -134,13 +163,12 @@ def solve_raw(
 def fetched(raw: Raw) -> Any:
     """Bring results to the host, all copies under way before the first is waited for; as NumPy's arrays."""
     for leaf in jax.tree.leaves(raw):
-        if isinstance(leaf, jax.Array):
-            leaf.copy_to_host_async()
+        leaf.copy_to_host_async()
     return jax.tree.map(np.asarray, raw)
 
 
-def gathered(raw: Raw) -> Solved:
-    """The same, put together to a row a trajectory."""
-    values, status, steps, gradient = fetched(raw)
+def in_rows(found: Any) -> Solved:
+    """What `fetched` gives, put together to a row a trajectory."""
+    values, status, steps, gradient = found
     empty = np.empty((len(status), 0), values[0].dtype)
     return Solved(np.stack(values, axis=1), status, steps, np.stack(gradient, axis=1) if gradient else empty)

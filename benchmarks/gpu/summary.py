@@ -184,29 +184,25 @@ def targets(bench: Bench) -> list[Target]:
             want(f"Lorenz, 8,388,608, float32, {row['mode']} (on an H200)", wanted, row["milliseconds"], unit="ms")
     for row in ratios(bench):
         name = f"{row['problem']}, {row['mode']}, {row['precision']}, {row['trajectories']:,}"
-        if row["problem"] in ("circulation", "pollu", "ten_tusscher"):
-            of = (
-                f", {row['diffrax_solved']:,} of them"
-                if row["diffrax_solved"] not in (None, row["trajectories"])
-                else ""
-            )
+        demanded = row["problem"] in ("circulation", "pollu", "ten_tusscher")
+        if demanded:
+            fewer = row["diffrax_solved"] not in (None, row["trajectories"])
+            of = f", {row['diffrax_solved']:,} of them" if fewer else ""
             want(f"{name}{of}: over diffrax vmap", 20.0, row["diffrax"], at_least=True, unit="x")
-            by_hand = None if row["cuda"] is None or row["cuda"] == 0.0 else 1.0 / row["cuda"]
+        by_hand = 1.0 / row["cuda"] if row["cuda"] else None
+        if demanded or (row["problem"] == "lorenz" and by_hand):
             want(f"{name}: lanes' time over that of CUDA by hand", 1.5, by_hand, unit="x")
-            if row["trajectories"] >= FEWEST:
-                want(f"{name}: over lanes on two CPU cores", 30.0, row["cpu"], at_least=True, unit="x")
-        elif row["problem"] == "lorenz" and row["cuda"]:
-            want(f"{name}: lanes' time over that of CUDA by hand", 1.5, 1.0 / row["cuda"], unit="x")
+        if demanded and row["trajectories"] >= FEWEST:
+            want(f"{name}: over lanes on two CPU cores", 30.0, row["cpu"], at_least=True, unit="x")
     slopes = bench.rows.get(gradient.TABLE, [])
     if exact := [row["off_cpu_max"] for row in slopes if "off_cpu_max" in row]:
         want("gradients: largest difference of lanes from the CPU's", AGREEMENT, max(exact))
     for row in slopes:
+        what = f"gradient, {row['trajectories']:,} trajectories, error {row['goal']:g}"
         if row["solver"] == CUDA and row.get("ratio"):
-            what = f"gradient, {row['trajectories']:,} trajectories, error {row['goal']:g}"
             want(f"{what}: lanes' time over that of CUDA by hand", 1.5, 1.0 / row["ratio"], unit="x")
         if row["solver"] == DIFFRAX:
-            what = f"gradient, {row['trajectories']:,} trajectories, error {row['goal']:g}: over diffrax's checkpointed adjoint"
-            want(what, 20.0, row.get("ratio"), at_least=True, unit="x")
+            want(f"{what}: over diffrax's checkpointed adjoint", 20.0, row.get("ratio"), at_least=True, unit="x")
     for row in bench.rows.get(calibration.TABLE, []):
         what = f"calibration of {row['twins']:,} twins: share that ended well"
         want(what, row["enough"], row["ok"] / row["twins"], at_least=True)

@@ -22,8 +22,6 @@ from jaxtyping import Float, Int
 CORES = 2
 # seconds that repeats may take, and how many there are at least
 MOST, FEWEST = 6.0, 3
-
-
 _CPUS = pathlib.Path("/sys/devices/system/cpu")
 
 

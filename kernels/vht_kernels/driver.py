@@ -155,7 +155,7 @@ def _context(driver: ctypes.CDLL, ordinal: int) -> Iterator[ctypes.c_int]:
         check(_ask(driver, "cuCtxPopCurrent_v2", ctypes.byref(context)), "cuCtxPopCurrent_v2")
 
 
-def kernel_usage(handle: int, ordinal: int = 0) -> tuple[int, int]:
+def kernel_usage(handle: int, ordinal: int) -> tuple[int, int]:
     """Registers and bytes of local memory that a thread of a kernel takes on a device; makes its machine code if need be.
 
     Raises:

@@ -33,10 +33,11 @@ def side_by_side(jobs: Sequence[Callable[[Here], Result]], threads: int) -> list
         BaseException: what the first job to fail raised, or a function in the caller's thread, or Ctrl-C. Other jobs that ask
             for something are told that they are cancelled.
     """
-    if min(threads, len(jobs)) <= 1:
+    threads = min(threads, len(jobs))
+    if threads <= 1:
         return [job(_at_once) for job in jobs]
     desk = _Desk()
-    with ThreadPoolExecutor(min(threads, len(jobs)), "vht-calibrate") as pool:
+    with ThreadPoolExecutor(threads, "vht-calibrate") as pool:
         try:
             # such as how the caller wants NumPy to take overflow
             found = [pool.submit(contextvars.copy_context().run, job, desk.ask) for job in jobs]
