@@ -15,6 +15,10 @@ from jaxtyping import Array, Bool, Float
 from vht.solve import rough
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
+# After an accepted step the next one is nearly as long at least: where rounding is what the estimate sees, it would shrink by
+# chance again and again. In float32 a tolerance of 1e-8 on Lorenz' equations takes 108 steps so, instead of 129, with a smaller
+# error; elsewhere as many within 4 %.
+KEEP = 0.95
 # Proportional and integral exponent, over the method's order. On the circulation this took 11 % fewer steps than the integral
 # controller at a tolerance of 1e-4, with a quarter of the rejections and half the error, and as many at 1e-6.
 NOW, BEFORE = 0.7, 0.4
@@ -48,7 +52,8 @@ def propose(
     bounded = jnp.where(square > LEAST, jnp.where(square < MOST, square, MOST), LEAST)
     now = rough.log2(lax.convert_element_type(bounded, np.float32))
     exponent = now * np.float32(-0.5 * NOW / order) + memory * np.float32(0.5 * BEFORE / order)
-    factor = jnp.clip(np.float32(SAFETY) * rough.exp2(exponent), np.float32(SHRINK), np.float32(GROW))
+    least = jnp.where(accepted, np.float32(KEEP), np.float32(SHRINK))
+    factor = jnp.clip(np.float32(SAFETY) * rough.exp2(exponent), least, np.float32(GROW))
     factor = jnp.where(finite, factor, np.float32(SHRINK_NON_FINITE))
     remembered = jnp.clip(now, np.float32(LEAST_LOG), np.float32(0.0))
     return lax.convert_element_type(factor, np.float64), jnp.where(accepted, remembered, memory)
