@@ -8,6 +8,7 @@ from vht.calibrate import Additive, Combined, Proportional
 from vht.calibrate.layout import lay_out
 from vht.calibrate.likelihood import likelihood
 from vht.calibrate.noise import count_unknown, is_estimated, profile
+from vht.calibrate.uncertainty import uncertainty
 from vht.errors import ModelError
 
 NOISES = [
@@ -230,3 +231,31 @@ def test_layout_of_ragged_tables():
     empty = lay_out(np.zeros(0, int), *[np.zeros(0)] * 1, np.zeros(0, int), *[np.zeros(0)] * 2, twins=2, observables=1)
     assert empty.used.sum() == 0
     assert empty.times.shape == (2, 1)
+
+
+@pytest.mark.parametrize(("rows", "parameters"), [(8, 3), (12, 11), (20, 18)])
+def test_restricted_likelihood_of_an_error_that_is_additive_in_fact(rows, parameters):
+    # a known proportional part of next to nothing: the textbook's residual sum of squares over n - p
+    t = np.linspace(-1.0, 1.0, rows)
+    jacobian = np.linalg.qr(np.polynomial.legendre.legvander(t, parameters - 1))[0]
+    value = 1.0 + np.random.default_rng(rows).normal(size=rows)
+    fitted = jacobian @ (jacobian.T @ value)
+    square, used = ((value - fitted) ** 2)[None], np.ones((1, rows), bool)
+    codes, noise = np.zeros(rows, int), Combined(fraction=1e-9)
+    layout = lay_out(codes, t, codes, value, np.full(rows, np.nan), twins=1, observables=1)
+    part = profile(noise, square, fitted[None], used, layout.scale()[:, 0])
+    found = uncertainty(
+        [noise],
+        layout,
+        layout.scale(),
+        np.zeros(1, int),
+        fitted[None],
+        jacobian[None],
+        [part],
+        np.zeros((1, parameters, parameters)),
+        np.zeros((1, parameters), bool),
+        np.zeros(parameters, bool),
+        1e-10,
+    )
+    assert found.noise[0, 0, 0] == pytest.approx(square.sum() / (rows - parameters), rel=1e-5)
+    np.testing.assert_allclose(found.degrees[0], rows - parameters, rtol=1e-5)

@@ -297,3 +297,42 @@ def test_every_status_says_what_to_do():
         assert status.label == status.name.lower()
         assert status.message.endswith(".")
     assert [s for s in CalibrationStatus if s.has_estimate] == [CalibrationStatus.OK, CalibrationStatus.AT_BOUND]
+
+
+def exploding(starts, noise, k=0.05, bounds=(0.001, 10.0)):
+    """Growth seen for 90 days, where a start that is too fast ends in a curve whose square is no number."""
+    times, free = np.array([0.0, 10.0, 20.0, 30.0, 60.0, 90.0]), {"slope": Free(start=k, bounds=bounds)}
+    free |= {"offset": Free(transform="log"), "unused": Free(start=0.5, transform="log")}
+
+    def curve(k, size, scar, t):
+        return scar + size * np.exp(k * t)
+
+    value = curve(0.04, 1.0, 0.5, times) * np.exp(0.05 * np.random.default_rng(0).normal(size=(3, 6)))
+    table = Measurements(np.repeat(np.arange(3), 6), np.tile(times, 3), ["y"] * 18, value.ravel())
+    problem = Problem(Line(), free, {"y": Observable("y", noise)}, table)
+    return calibrate_with(closed_form(problem, curve), problem, method=LevenbergMarquardt(starts=starts))
+
+
+@pytest.mark.parametrize("noise", [Additive(0.1), Proportional(), Proportional(0.1), Combined(), Combined(sd=0.1)])
+def test_a_curve_that_is_too_large_is_its_own_start_s_failure(noise):
+    usual, found = exploding(1, noise), exploding(1, noise, k=np.array([0.05, 0.05, 4.5]))
+    assert list(found.status) == [*usual.status[:2], CalibrationStatus.SOLVE_FAILED]
+    np.testing.assert_allclose(found.estimate[:2], usual.estimate[:2], rtol=1e-6)
+    many = exploding(6, noise)
+    assert (many.starts.status == CalibrationStatus.SOLVE_FAILED).any()
+    assert (many.status == usual.status).all()
+    assert (many.objective <= usual.objective + 1e-3).all()
+
+
+def test_more_starts_lose_no_twin():
+    # half of a curve is scatter, but a tenth is said to be: the best fit is worse than no curve at all
+    twins, times = 60, np.array([0.5, 1.0, 2.0, 3.0, 4.0, 6.0])
+    value = 1.5 * np.exp(-0.3 * times) * np.exp(0.5 * np.random.default_rng(0).normal(size=(twins, 6)))
+    table = Measurements(np.repeat(np.arange(twins), 6), np.tile(times, twins), ["y"] * value.size, value.ravel())
+    free = {"slope": Free(start=0.5, bounds=(0.01, 1e6), transform="log")}
+    problem = Problem(Line(), free, {"y": Observable("y", Proportional(0.1))}, table)
+    predict = closed_form(problem, lambda k, t: 1.5 * np.exp(-k * t))
+    one, many = (calibrate_with(predict, problem, method=LevenbergMarquardt(starts=n)) for n in (1, 8))
+    assert not np.isin(many.starts.status, (CalibrationStatus.OK, CalibrationStatus.AT_BOUND)).all()
+    assert one.ok.sum() > 50 and (many.status == one.status).all()
+    np.testing.assert_allclose(many.estimate[one.ok], one.estimate[one.ok], rtol=1e-4)

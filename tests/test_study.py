@@ -189,6 +189,22 @@ class TestMeaning:
         np.testing.assert_allclose(study.simulation.times, np.linspace(0, 0.5, 6))
         assert len(study.twins) == 3 and study.twins.names == ("0", "1", "2")
 
+    def test_what_is_known_is_not_drawn(self, load):
+        known = 'model = "oral_drug"\n[parameters]\nCL = "10 L/h"\n[simulate]\nuntil = "1 h"\ntwins = 50\n'
+        drawn = load(known, "simulate").twins
+        assert set(drawn.columns) == {"ka", "V"} and len(drawn) == 50
+        around = load(known + 'spread = 0.1\nvary = ["CL"]', "simulate").twins
+        assert np.median(around.columns["CL"]) == pytest.approx(10.0, rel=0.05)
+
+    def test_drawn_twins_do_not_take_the_doses_of_others(self, load):
+        text = 'model = "oral_drug"\n[tables]\nschedule = "schedule.csv"\n[simulate]\nuntil = "1 h"\ntwins = 2\n'
+        study = load(text, "simulate")
+        with pytest.raises(InvalidStudy, match="doses or signals in the tables are those of other twins"):
+            study.simulate()
+        (study.path.parent / "schedule.csv").write_text("time [h],input,amount,unit\n0,dose,100,mg\n")
+        found = load(text, "simulate").simulate()
+        assert found.ok.all() and (np.asarray(found.values["gut"])[:, -1] > 10.0).all()
+
     def test_simulation_of_a_table_of_twins(self, load, tmp_path):
         (tmp_path / "twins.csv").write_text("twin,V [L]\na,10\nb,20\n")
         text = 'model = "oral_drug"\n[simulate]\ntimes = ["60 min", "0 h"]\ntwins = "twins.csv"\nobserve = ["central"]'
@@ -320,6 +336,11 @@ class TestProblems:
             ('[simulate]\nuntil = "1 h"\ntwins = 1.5', "simulate.twins", "number of twins"),
             ('[simulate]\nuntil = "1 h"\ntwins = "none.csv"', "simulate.twins", "no file"),
             ('[simulate]\nuntil = "1 h"\ntwins = 2\nvary = ["tlag"]', "simulate.vary", "no prior"),
+            (
+                '[parameters]\nCL = "9 L/h"\n[simulate]\nuntil = "1 h"\ntwins = 2\nvary = ["CL"]',
+                "simulate.vary",
+                "`CL` has a value in `parameters`",
+            ),
             ('[simulate]\nuntil = "1 h"\nobserve = ["gutt"]', "simulate.observe", "`gut`"),
         ],
     )

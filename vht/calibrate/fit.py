@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from vht.calibrate.layout import Layout
 from vht.calibrate.levenberg import Evaluation, Minimum, Outcome, Search, minimise
-from vht.calibrate.likelihood import Errors, likelihood
+from vht.calibrate.likelihood import Errors, Likelihood, likelihood
 from vht.calibrate.noise import FLOOR, Noise, Variance, count_unknown, is_estimated
 from vht.calibrate.priors import informs, penalty
 from vht.calibrate.status import CalibrationStatus
@@ -171,7 +171,9 @@ def fit(task: Task, search: Search, *, singular: float = 1e-10, report: Callable
     table = _Table(lane_twin, lane_start, (twins, starts))
     start_status = table.spread(lane_status, CalibrationStatus.SOLVE_FAILED)
     start_status = np.where((status == CalibrationStatus.OK)[:, None], start_status, status[:, None])
-    start_objective = table.spread(np.where(np.isfinite(minimum.objective), minimum.objective, np.inf), np.inf)
+    # the objective at a harmless place says nothing about the twin
+    somewhere = np.isfinite(minimum.objective) & (minimum.outcome != Outcome.START_FAILED)
+    start_objective = table.spread(np.where(somewhere, minimum.objective, np.inf), np.inf)
     start_place = table.spread(minimum.place, np.nan)
     best = _best_start(start_status, start_objective)
     everyone = np.arange(twins)
@@ -236,6 +238,13 @@ def _countable(task: Task, count: np.ndarray, count_estimated: np.ndarray) -> np
 def objective(task: Task, scale: np.ndarray, lane_twin: np.ndarray) -> Callable[[np.ndarray, np.ndarray], Evaluation]:
     """The objective on the search scale: likelihood and penalties, with their derivatives."""
 
+    def likelihood_at(
+        value: np.ndarray, jacobian: np.ndarray, ok: np.ndarray, twin: np.ndarray
+    ) -> tuple[Likelihood, np.ndarray, np.ndarray]:
+        """The likelihood and where it was evaluated: a curve of zeros for lanes without one."""
+        value, jacobian = np.where(ok[:, None], value, 0.0), np.where(ok[:, None, None], jacobian, 0.0)
+        return likelihood(task.noises, task.layout, scale, twin, value, jacobian), value, jacobian
+
     def evaluate(place: np.ndarray, lane: np.ndarray) -> Evaluation:
         twin = lane_twin[lane]
         natural = np.stack([t.inverse(place[:, k]) for k, t in enumerate(task.transforms)], axis=1)
@@ -246,9 +255,13 @@ def objective(task: Task, scale: np.ndarray, lane_twin: np.ndarray) -> Callable[
             value = np.where(used, predicted.value, 0.0)
             jacobian = np.where(used[:, :, None], predicted.jacobian * stretch[:, None, :], 0.0)
             ok = predicted.ok & np.isfinite(value).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2))
-            value = np.where(ok[:, None], value, 0.0)
-            jacobian = np.where(ok[:, None, None], jacobian, 0.0)
-            told = likelihood(task.noises, task.layout, scale, twin, value, jacobian)
+            told, value, jacobian = likelihood_at(value, jacobian, ok, twin)
+            finite = np.isfinite(told.objective) & np.isfinite(told.gradient).all(axis=1)
+            finite &= np.isfinite(told.information).all(axis=(1, 2))
+            if not finite.all():
+                # a curve can be finite and its square not
+                ok &= finite
+                told, value, jacobian = likelihood_at(value, jacobian, ok, twin)
             penalties = [penalty(prior, natural[:, k]) for k, prior in enumerate(task.priors)]
             cost, slope, bend = (np.stack([p[i] for p in penalties], axis=1) for i in range(3))
             prior = (bend * stretch**2)[:, :, None] * np.eye(natural.shape[1])

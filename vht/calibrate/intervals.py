@@ -20,6 +20,7 @@ from vht.calibrate.estimators import BLOCK
 from vht.calibrate.fit import Predict, Task, objective
 from vht.calibrate.layout import Layout
 from vht.calibrate.levenberg import Minimum, Outcome, Search, minimise
+from vht.calibrate.noise import is_estimated
 from vht.calibrate.problem import Problem
 from vht.calibrate.result import Calibration
 from vht.calibrate.solver import predictor
@@ -291,7 +292,10 @@ def _slices(
 
 
 def _with_known_errors(problem: Problem, calibration: Calibration) -> Layout:
-    """The measurements, each with the standard deviation that the calibration found for it."""
+    """The measurements, each with the standard deviation that the calibration estimated for it.
+
+    A noise model that is known needs no estimate: it stays, with a variance that may follow the curve.
+    """
     layout = problem.layout
     everyone = np.arange(layout.twins)[:, None]
     curve = np.zeros(layout.value.shape)
@@ -300,7 +304,9 @@ def _with_known_errors(problem: Problem, calibration: Calibration) -> Layout:
         np.nan_to_num(part[everyone, layout.observable]) for part in (calibration.sd, calibration.fraction)
     )
     estimated = np.hypot(additive, proportional * curve)
-    return dataclasses.replace(layout, sd=np.where(np.isnan(layout.sd), estimated, layout.sd))
+    unknown = np.array([is_estimated(observable.noise) for observable in problem.observables.values()], bool)
+    held = np.isnan(layout.sd) & unknown[layout.observable]
+    return dataclasses.replace(layout, sd=np.where(held, estimated, layout.sd))
 
 
 def _ends(profiles: _Profiles, side: float, reach: Float[np.ndarray, " lanes"]) -> Float[np.ndarray, " lanes"]:

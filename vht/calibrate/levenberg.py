@@ -298,8 +298,12 @@ def _best_model(
     return plain, curvature
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _secant(secant: np.ndarray, step: np.ndarray, change: np.ndarray, hessian: np.ndarray) -> np.ndarray:
-    """Update of the learnt part of the Hessian, so that the whole explains the gradient's change over the step."""
+    """Update of the learnt part of the Hessian, so that the whole explains the gradient's change over the step.
+
+    It is forgotten where that is no number, as after a step from a curve that is huge.
+    """
     wanted = change - _times(hessian, step)
     along = (change * step).sum(axis=1)
     held = (step * _times(secant, step)).sum(axis=1)
@@ -313,7 +317,9 @@ def _secant(secant: np.ndarray, step: np.ndarray, change: np.ndarray, hessian: n
     outer = left[:, :, None] * y[:, None, :]
     update = outer + np.swapaxes(outer, 1, 2)
     update -= (left * step).sum(axis=1)[:, None, None] * y[:, :, None] * y[:, None, :]
-    return np.where(solid[:, None, None], secant + update, 0.0)
+    learnt = secant + update
+    solid &= np.isfinite(learnt).all(axis=(1, 2))
+    return np.where(solid[:, None, None], learnt, 0.0)
 
 
 def _times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def errors(
         share = np.where(top > 0, least / np.where(top > 0, top, 1.0), 0.0)
         lowest = np.minimum(lowest, np.where(rows.any(axis=1), share, 1.0))
         members.append(rows)
-    zero_sd = ~(lowest > 1e-18)
+    zero_sd = lowest <= 1e-18
     variance = np.where(variance > 0, variance, 1.0)
     return Errors(variance, slope, tuple(parts), tuple(members), zero_sd)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -125,7 +125,8 @@ class Problem:
 
     Raises:
         ModelError: a name that the model does not have (with the nearest one it has), bounds that are reversed, a start
-            outside its bounds, a transform that does not fit its bounds, nothing free.
+            outside its bounds, a transform that does not fit its bounds, a prior that is none, nothing free; a column, an
+            initial value or a table of the schedule with more or fewer rows than there are twins.
         DataError: measurements of an unknown observable or twin, or before the start.
     """
 
@@ -164,7 +165,26 @@ class Problem:
             _known("state in `initial`", name, list(held))
             if INITIAL + name in self.free:
                 raise ModelError(f"The initial value of `{name}` cannot be both given in `initial` and free.")
+        self._check_rows()
         _ = self.layout, self.transforms, self.starts
+
+    def _check_rows(self) -> None:
+        """Whatever differs from twin to twin must have a row for each."""
+        twins = len(self.twin_names)
+        rows = {f"twins.{name}": (column, 0) for name, column in self.columns.items()}
+        rows |= {f"initial.{name}": (value, 0) for name, value in (self.initial or {}).items()}
+        for kind in ("doses", "signals"):
+            for port, table in getattr(self.schedule, kind, {}).items():
+                columns = {f.name: getattr(table, f.name) for f in fields(table)}
+                rows |= {f"schedule.{kind}.{port}.{name}": (column, 1) for name, column in columns.items()}
+        for name, (values, shared) in rows.items():
+            shape = np.shape(values)
+            if len(shape) > shared + 1 or (len(shape) == shared + 1 and shape[0] != twins):
+                everyone = ", ".join(self.twin_names[:5]) + (", ..." if twins > 5 else "")
+                raise ModelError(
+                    f"`{name}` must have a row for each of {twins} twins ({everyone}) or be the same for all, but has the"
+                    f" shape {list(shape)}: say whose rows these are with `Twins(..., names=...)`."
+                )
 
     @cached_property
     def solver(self) -> Method:
@@ -221,10 +241,8 @@ class Problem:
     @cached_property
     def priors(self) -> tuple[Prior | None, ...]:
         """Each free parameter's prior."""
-        return tuple(
-            variable.prior if free.prior == "model" else free.prior
-            for free, variable in zip(self.free.values(), self.variables, strict=True)
-        )
+        rows = zip(self.free.items(), self.variables, strict=True)
+        return tuple(_prior(name, free, variable) for (name, free), variable in rows)
 
     @cached_property
     def transforms(self) -> tuple[Transform, ...]:
@@ -266,13 +284,11 @@ class Problem:
             names, code = np.unique(twin, return_inverse=True)
             for name in names:
                 if name not in known:
-                    raise DataError(
-                        f"There are measurements of `{name}`, who is not among the twins.{nearest(name, known)}"
-                    )
+                    raise _nobody(name, known)
             twin = np.array([known[name] for name in names], np.int64)[code]
-        bad = np.flatnonzero((twin < 0) | (twin >= len(known)))
-        if bad.size:
-            raise DataError(f"`twin` must lie in [0, {len(known)}), but is {twin[bad[0]]} in {_rows(bad)}.")
+        elif table.names is not None:
+            twin = _by_name(twin, [str(name) for name in table.names], known)
+        _check_range(twin, len(known))
         observed = np.asarray(table.observable)
         code = np.full(len(table), -1)
         for o, name in enumerate(self.observables):
@@ -299,6 +315,25 @@ class Problem:
         )
 
 
+def _check_range(twin: np.ndarray, count: int) -> None:
+    bad = np.flatnonzero((twin < 0) | (twin >= count))
+    if bad.size:
+        raise DataError(f"`twin` must lie in [0, {count}), but is {twin[bad[0]]} in {_rows(bad)}.")
+
+
+def _by_name(twin: np.ndarray, names: Sequence[str], known: Mapping[str, int]) -> np.ndarray:
+    """Indices among the measurements' own names as indices among the twins."""
+    _check_range(twin, len(names))
+    places = np.array([known.get(name, -1) for name in names], np.int64)[twin]
+    if (places < 0).any():
+        raise _nobody(names[twin[places < 0][0]], known)
+    return places
+
+
+def _nobody(name: str, known: Mapping[str, int]) -> DataError:
+    return DataError(f"There are measurements of `{name}`, who is not among the twins.{nearest(name, known)}")
+
+
 def _known(what: str, name: str, choices: Sequence[str]) -> None:
     if name not in choices:
         raise ModelError(f"The {what} `{name}` is unknown.{nearest(name, choices)}")
@@ -306,6 +341,16 @@ def _known(what: str, name: str, choices: Sequence[str]) -> None:
 
 def _domain(transform: Transform) -> str:
     return f"({transform.lower:g}, {transform.upper:g})"
+
+
+def _prior(name: str, free: Free, variable: Variable) -> Prior | None:
+    if isinstance(free.prior, str) and free.prior == "model":
+        if variable.prior is None:
+            raise ModelError(f'The model has no prior of `{name}`: give a distribution instead of "model".')
+        return variable.prior
+    if free.prior is not None and not isinstance(free.prior, Prior):
+        raise ModelError(f'`prior` must be a distribution, "model" or None, but got {free.prior!r} for `{name}`.')
+    return free.prior
 
 
 def _transform(name: str, free: Free, variable: Variable, prior: Prior | None) -> Transform:

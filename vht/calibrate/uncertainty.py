@@ -23,6 +23,9 @@ from vht.calibrate.noise import Combined, Noise, Proportional, Variance, is_esti
 OPEN = 1e3
 """A standard error of this many units of a relative search scale (log, logit) means: nothing is known."""
 
+ROUNDS = 1000
+"""Of restricted maximum likelihood at most: each leaves about the share p/n of what is missing, where n is hardly above p."""
+
 LEFT = 1e-3
 """Fewer degrees of freedom than this are none."""
 
@@ -47,6 +50,8 @@ class Uncertainty(NamedTuple):
     exhausted: Bool[np.ndarray, " lanes"]
 
 
+# what a start found may be a curve whose square is no number
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def uncertainty(
     noises: Sequence[Noise],
     layout: Layout,
@@ -86,14 +91,25 @@ def uncertainty(
     weakest, singular = inverse.vectors[:, :, 0], inverse.values[:, 0] < threshold
     exhausted = np.zeros(twin.size, bool)
     if any(is_estimated(noise) for noise in noises):
-        for _ in range(30):
-            before = found
-            leverage = _leverage(jacobian, np.where(free, inverse.matrix, 0.0))
-            found, exhausted = _restricted(noises, layout, scale, twin, predicted, square, leverage, found)
-            inverse = Inverse.of(information(predicted, jacobian, used, found) + rest)
-            change = np.abs(found.variance - before.variance) > 1e-7 * before.variance
-            if not (change & ~singular[:, None] & ~exhausted[:, None]).any():
+        parts = [Variance(*map(np.copy, part)) for part in parts]
+        moving = np.flatnonzero(~singular)
+        for _ in range(ROUNDS):
+            if not moving.size:
                 break
+            here = [Variance(*(values[moving] for values in part)) for part in parts]
+            before = errors(layout, twin[moving], predicted[moving], here)
+            told = information(predicted[moving], jacobian[moving], used[moving], before) + rest[moving]
+            leverage = _leverage(jacobian[moving], np.where(free[moving], Inverse.of(told).matrix, 0.0))
+            after, exhausted[moving] = _restricted(
+                noises, layout, scale, twin[moving], predicted[moving], square[moving], leverage, before
+            )
+            for part, new in zip(parts, after.parts, strict=True):
+                for values, changed in zip(part, new, strict=True):
+                    values[moving] = changed
+            change = (np.abs(after.variance - before.variance) > 1e-7 * before.variance).any(axis=1)
+            moving = moving[change & ~exhausted[moving]]
+        found = errors(layout, twin, predicted, parts)
+        inverse = Inverse.of(information(predicted, jacobian, used, found) + rest)
 
     covariance, degrees = _for_unknown_noise(jacobian, predicted, np.where(free, inverse.matrix, 0.0), found)
     lost = relative & (np.sqrt(np.maximum(np.einsum("bkk->bk", covariance), 0.0)) > OPEN)
@@ -202,6 +218,8 @@ class Inverse(NamedTuple):
 
     @staticmethod
     def of(matrix: np.ndarray) -> Inverse:
+        # what is no number would be an error for all; so it says that nothing is determined
+        matrix = np.where(np.isfinite(matrix).all(axis=(1, 2), keepdims=True), matrix, 0.0)
         diagonal = np.einsum("bkk->bk", matrix)
         # what is not determined at all keeps a scale, so that its inverse is huge and not infinite
         largest = diagonal.max(axis=1, initial=0.0, keepdims=True)

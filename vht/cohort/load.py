@@ -310,9 +310,19 @@ class _Reader:
             known = self._name("simulate.vary", "parameter", name, self.parameters)
             if known and self.parameters[name].prior is None and table.spread is None:
                 self.note("simulate.vary", f"`{name}` has no prior to draw from: give `spread`, or leave it out.")
+            if known and name in self.form.parameters and table.spread is None:
+                self.note(
+                    "simulate.vary",
+                    f"`{name}` has a value in `parameters`, and would be drawn from the model's prior here: keep one, or give"
+                    " `spread` to draw around the value.",
+                )
         for name in table.observe or ():
             self._name("simulate.observe", "output or state", name, {**self.outputs, **self.states})
         vary, observe = (None if names is None else tuple(names) for names in (table.vary, table.observe))
+        if vary is None and table.spread is None and sample is not None:
+            # what the study says of a parameter is known, and is not drawn
+            has_prior = [name for name, known in self.parameters.items() if known.prior is not None]
+            vary = tuple(name for name in has_prior if name not in self.form.parameters)
         return Simulation(times, sample, table.seed, vary, table.spread, observe)
 
     def _solver(self) -> dict[str, Any]:

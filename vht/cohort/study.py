@@ -51,7 +51,7 @@ class Simulation:
         times: when to save, in the model's unit of time.
         sample: how many twins to draw; None to take those of the tables, or one.
         seed: of the draw.
-        vary: parameters to draw; None for all that have a prior.
+        vary: parameters to draw; None for all, or where priors are drawn from, all that have one.
         spread: draw log-normally around the model's values with this standard deviation of the logarithm; None for priors.
         observe: states and outputs to save; None for all.
     """
@@ -198,11 +198,24 @@ class Study:
 
     @cached_property
     def twins(self) -> Twins:
-        """The twins to simulate: drawn, or those of the tables, or one."""
+        """The twins to simulate: drawn, or those of the tables, or one.
+
+        Raises:
+            DataError: anything wrong with the tables.
+            InvalidStudy: twins are drawn, and a table has rows of its own for each of other twins.
+        """
+        import jax
+
         from vht.model import Twins
 
         wanted = self.simulation
         if wanted is not None and wanted.sample is not None:
+            if any(np.ndim(leaf) > 1 for leaf in jax.tree.leaves(self.data.schedule)):
+                message = (
+                    "The twins are drawn here, but doses or signals in the tables are those of other twins: leave out"
+                    " their column `twin`, or give the twins in a table."
+                )
+                raise InvalidStudy(str(self.path), [("simulate.twins", message)])
             return Twins.sample(self.model, wanted.sample, wanted.seed, wanted.vary, wanted.spread)
         return self.tabled if len(self.tabled) else Twins(self.model, {}, names=("1",))
 
@@ -214,7 +227,7 @@ class Study:
 
         Raises:
             DataError: anything wrong with the tables.
-            StudyError: the file has no section `simulate`.
+            StudyError: the file has no section `simulate`, or its twins do not fit the tables.
             DeviceError: a GPU is asked for and there is none that can be used.
         """
         from vht.solve import Tsit5, simulate

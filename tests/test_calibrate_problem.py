@@ -1,0 +1,72 @@
+"""What a calibration is asked: whose rows are whose, and what is refused."""
+
+import numpy as np
+import pytest
+from closed_forms import Oral, closed_form, oral
+
+from vht.calibrate import Additive, Free, Measurements, Observable, Problem
+from vht.calibrate.estimators import calibrate_with
+from vht.errors import DataError, ModelError
+from vht.model import LogNormal, Twins, Uniform
+from vht.solve import Doses, Schedule, Signal
+
+NAMES, TIMES = ("A", "B", "C"), np.array([0.5, 1.0, 2.0, 4.0, 7.0, 12.0])
+VALUE = np.stack([oral(ka, 2.8, 32.0, TIMES) for ka in (0.5, 1.0, 2.0)])
+
+
+def measured(twins, names=None):
+    """Each twin's own curve, without error."""
+    where = [NAMES.index(name) for name in (names or twins)]
+    whose = np.repeat(np.arange(len(where)) if names else twins, TIMES.size).tolist()
+    columns = np.tile(TIMES, len(where)), ["y"] * len(whose), VALUE[where].ravel()
+    return Measurements(whose, *columns, names=names)
+
+
+def problem(measurements, free=None, **more):
+    return Problem(
+        Oral(), free or {"ka": Free()}, {"y": Observable("concentration", Additive(0.1))}, measurements, **more
+    )
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_a_row_for_each_twin_or_one_for_all(rows):
+    table, many = measured(NAMES), np.full((rows, 1), 320.0)
+    wrong = [
+        ({"twins": {"V": np.full(rows, 32.0)}}, "twins.V"),
+        ({"initial": {"central": np.zeros(rows)}}, "initial.central"),
+        ({"schedule": Schedule(doses={"dose": Doses([0.0], many)})}, "schedule.doses.dose.amount"),
+        ({"schedule": Schedule(signals={"dose": Signal(0.0 * many, [1.0])})}, "schedule.signals.dose.time"),
+    ]
+    for more, name in wrong:
+        with pytest.raises(ModelError, match=rf"`{name}` must have a row for each of 3 twins \(A, B, C\)"):
+            problem(table, **more)
+    right = np.full((3, 1), 320.0)
+    problem(
+        table,
+        twins={"V": 32.0},
+        initial={"central": np.zeros(3)},
+        schedule=Schedule(doses={"dose": Doses([0.0], right)}),
+    )
+
+
+def test_measurements_by_number_are_of_those_whom_they_name():
+    table, twins = measured(None, names=["C", "A", "B"]), Twins(Oral(), {}, names=NAMES)
+    asked = problem(table, twins=twins)
+    found = calibrate_with(closed_form(asked, oral, constants={1: np.full(3, 2.8), 2: np.full(3, 32.0)}), asked)
+    assert found.twins == NAMES
+    np.testing.assert_allclose(found.estimate[:, 0], [0.5, 1.0, 2.0], rtol=1e-4)
+    with pytest.raises(DataError, match="measurements of `C`, who is not among the twins"):
+        problem(table, twins=Twins(Oral(), {}, names=["A", "B"]))
+    with pytest.raises(DataError, match=r"`twin` must lie in \[0, 2\), but is 2"):
+        problem(Measurements([0, 2], [1.0, 1.0], ["y", "y"], [1.0, 1.0], names=["A", "B"]))
+
+
+def test_a_prior_is_a_distribution_or_the_model_s(unchecked_annotations):
+    table, known = measured(NAMES), LogNormal(1.0, 0.3)
+    for prior in ("lognormal", (5.0, 0.05), LogNormal):
+        with pytest.raises(ModelError, match="`prior` must be a distribution"):
+            problem(table, free={"ka": Free(prior=prior)})
+    with pytest.raises(ModelError, match="The model has no prior of `ka`"):
+        problem(table, free={"ka": Free(prior="model")})
+    assert problem(table, free={"ka": Free(prior=known), "CL": Free()}).priors == (known, None)
+    assert problem(table, free={"ka": Free(prior=Uniform(0.1, 9.0))}).transforms[0].upper == 9.0
