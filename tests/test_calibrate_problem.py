@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from closed_forms import Oral, closed_form, oral
 
-from vht.calibrate import Additive, Free, Measurements, Observable, Problem
+from vht.calibrate import (
+    Additive,
+    Free,
+    LevenbergMarquardt,
+    Measurements,
+    Observable,
+    Problem,
+    calibrate,
+    profile_intervals,
+)
 from vht.calibrate.estimators import calibrate_with
 from vht.errors import DataError, ModelError
 from vht.model import LogNormal, Twins, Uniform
@@ -70,3 +79,29 @@ def test_a_prior_is_a_distribution_or_the_model_s(unchecked_annotations):
         problem(table, free={"ka": Free(prior="model")})
     assert problem(table, free={"ka": Free(prior=known), "CL": Free()}).priors == (known, None)
     assert problem(table, free={"ka": Free(prior=Uniform(0.1, 9.0))}).transforms[0].upper == 9.0
+
+
+def test_something_else_is_told_by_name(unchecked_annotations):
+    asked = problem(measured(NAMES))
+    for wrong, told in ((["ka"], "`free` must map names"), ({"ka": Free(bounds=(1.0, 2.0, 3.0))}, "must be a pair")):
+        with pytest.raises(ModelError, match=told):
+            problem(measured(NAMES), free=wrong)
+    for wrong in ({"seed": -1}, {"starts": 1.5}, {"lanes": 0}):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be a whole number from"):
+            LevenbergMarquardt(**wrong)
+    with pytest.raises(ValueError, match="`tolerance` must be a positive number"):
+        LevenbergMarquardt(tolerance="small")
+    with pytest.raises(TypeError, match="`problem` must be a `Problem`"):
+        calibrate("x")
+    with pytest.raises(TypeError, match="`method` must be a `LevenbergMarquardt"):
+        calibrate(asked, method="lm")
+
+
+def test_intervals_are_of_the_calibration_of_their_problem(unchecked_annotations):
+    known = {1: np.full(3, 2.8), 2: np.full(3, 32.0)}
+    asked, other = problem(measured(NAMES)), problem(measured(NAMES), free={"ka": Free(), "CL": Free()})
+    found = calibrate_with(closed_form(asked, oral, constants=known), asked)
+    with pytest.raises(TypeError, match="take a `Problem` and its `Calibration`"):
+        profile_intervals(found, asked)
+    with pytest.raises(ModelError, match="of another problem"):
+        profile_intervals(other, found)

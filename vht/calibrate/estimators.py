@@ -62,13 +62,14 @@ class LevenbergMarquardt:
     lanes: int = 65_536
 
     def __post_init__(self) -> None:
-        for name in ("max_iterations", "starts", "lanes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, but got {getattr(self, name)}.")
+        for name, least in (("max_iterations", 1), ("starts", 1), ("lanes", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"`{name}` must be a whole number from {least} on, but got {value!r}.")
         for name in ("spread", "tolerance", "damping", "max_change", "singular"):
             value = getattr(self, name)
-            if not (0.0 < value < math.inf):
-                raise ValueError(f"`{name}` must be a positive number, but got {value}.")
+            if not isinstance(value, int | float | np.number) or not (0.0 < value < math.inf):
+                raise ValueError(f"`{name}` must be a positive number, but got {value!r}.")
 
 
 def calibrate(
@@ -93,8 +94,13 @@ def calibrate(
         Estimates, uncertainty and status of each twin.
 
     Raises:
+        TypeError: `problem` or `method` is something else.
         DeviceError: a GPU is asked for and there is none that can be used.
     """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"`problem` must be a `Problem`, but got {problem!r}.")
+    if not isinstance(method, LevenbergMarquardt):
+        raise TypeError(f"`method` must be a `LevenbergMarquardt(...)`, but got {method!r}.")
     searches = SEARCHES_ON_GPU if place(device, backend).platform == "gpu" else 1
     return calibrate_with(
         predictor(problem, backend, device), problem, method=method, progress=progress, searches=searches

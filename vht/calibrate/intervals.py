@@ -71,10 +71,11 @@ def likelihood_roots(
         transform's domain, or where the model cannot be solved.
 
     Raises:
-        ModelError: an unknown parameter.
+        TypeError: `problem` or `calibration` is something else.
+        ModelError: an unknown parameter, or a calibration of another problem.
         DeviceError: a GPU is asked for and there is none that can be used.
     """
-    chosen = _indices(calibration, parameters)
+    chosen = _indices(problem, calibration, parameters)
     roots = np.full((len(calibration), chosen.size), np.nan)
     for some, profiles in _slices(
         problem, calibration, chosen, predict or predictor(problem, backend, device), progress
@@ -125,12 +126,13 @@ def profile_intervals(
 
     Raises:
         ValueError: `level` is not between 0 and 1.
-        ModelError: an unknown parameter.
+        TypeError: `problem` or `calibration` is something else.
+        ModelError: an unknown parameter, or a calibration of another problem.
         DeviceError: a GPU is asked for and there is none that can be used.
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"`level` must lie between 0 and 1, but got {level}.")
-    chosen = _indices(calibration, parameters)
+    chosen = _indices(problem, calibration, parameters)
     reach = student_quantile(level, calibration.degrees)
     ends = np.full((2, len(calibration), chosen.size), np.nan)
     for some, profiles in _slices(
@@ -144,7 +146,13 @@ def profile_intervals(
     return ends[0], ends[1]
 
 
-def _indices(calibration: Calibration, parameters: Sequence[str] | None) -> Int[np.ndarray, " chosen"]:
+def _indices(
+    problem: Problem, calibration: Calibration, parameters: Sequence[str] | None
+) -> Int[np.ndarray, " chosen"]:
+    if not isinstance(problem, Problem) or not isinstance(calibration, Calibration):
+        raise TypeError(f"Intervals take a `Problem` and its `Calibration`, but got {problem!r} and {calibration!r}.")
+    if (calibration.parameters, calibration.twins) != (problem.names, problem.twin_names):
+        raise ModelError("The calibration is of another problem: its parameters or twins are not those of this one.")
     names = calibration.parameters if parameters is None else tuple(parameters)
     for name in names:
         if name not in calibration.parameters:

@@ -141,6 +141,9 @@ class Problem:
     start: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, given, kind in (("free", self.free, "Free"), ("observables", self.observables, "Observable")):
+            if not isinstance(given, Mapping):
+                raise ModelError(f"`{name}` must map names to `{kind}(...)`, but got {given!r}.")
         if not self.free:
             raise ModelError("There must be at least one free parameter, but `free` is empty.")
         if not self.observables:
@@ -326,7 +329,7 @@ def _by_name(twin: np.ndarray, names: Sequence[str], known: Mapping[str, int]) -
     _check_range(twin, len(names))
     places = np.array([known.get(name, -1) for name in names], np.int64)[twin]
     if (places < 0).any():
-        raise _nobody(names[twin[places < 0][0]], known)
+        raise _nobody(names[int(twin[places < 0][0])], known)
     return places
 
 
@@ -354,6 +357,8 @@ def _prior(name: str, free: Free, variable: Variable) -> Prior | None:
 
 
 def _transform(name: str, free: Free, variable: Variable, prior: Prior | None) -> Transform:
+    if free.bounds is not None and np.shape(free.bounds) != (2,):
+        raise ModelError(f"`bounds` must be a pair of numbers, but got {free.bounds!r} for `{name}`.")
     lower, upper = (-math.inf, math.inf) if free.bounds is None else (float(b) for b in free.bounds)
     if isinstance(prior, Uniform):
         lower, upper = max(lower, prior.lower), min(upper, prior.upper)
