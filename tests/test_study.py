@@ -332,6 +332,7 @@ class TestProblems:
             ('[simulate]\nuntil = "-1 h"', "simulate.until", "after the start"),
             ('[simulate]\nuntil = "1 kg"', "simulate.until", "(mass)"),
             ('[simulate]\ntimes = ["-1 h"]', "simulate.times", "negative"),
+            ('[simulate]\ntimes = ["1 h"]\npoints = 3', "simulate.points", "leave `points` out"),
             ('[simulate]\nuntil = "1 h"\ntwins = 0', "simulate.twins", "at least one"),
             ('[simulate]\nuntil = "1 h"\ntwins = 1.5', "simulate.twins", "number of twins"),
             ('[simulate]\nuntil = "1 h"\ntwins = "none.csv"', "simulate.twins", "no file"),

@@ -288,6 +288,8 @@ class _Reader:
                 self.note("simulate.until", f"The end must lie after the start at 0, but is {table.until}.")
             times = np.linspace(0.0, until, table.points or 201)
         elif table.times is not None:
+            if table.points is not None:
+                self.note("simulate.points", "The times are given one by one in `times`: leave `points` out.")
             times = np.array(
                 [self._number(f"simulate.times[{i}]", t, self.cls.time) for i, t in enumerate(table.times)]
             )

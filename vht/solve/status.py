@@ -36,8 +36,8 @@ NOT_SAVED = (
 _MESSAGES = {
     Status.OK: "The solve reached the last time.",
     Status.MAX_STEPS: (
-        "The budget of steps was spent before the last time: try `method=Rodas5P(...)` if the model is stiff, a larger "
-        "`max_steps`, or a looser `rtol`."
+        "The budget of steps was spent before the last time: try a larger `max_steps`, a looser `rtol`, or, if the model is "
+        "stiff and this was another method, `method=Rodas5P(...)`."
     ),
     Status.STEP_TOO_SMALL: (
         "The error test asked for steps below the resolution of time: try a looser `rtol` and a larger `atol`, "
@@ -45,7 +45,8 @@ _MESSAGES = {
     ),
     Status.NON_FINITE: (
         "The states, their rates or their sensitivities became NaN or infinite and smaller steps did not help: look at "
-        "this twin's parameters, initial state and schedule for impossible values."
+        "this twin's parameters, initial state and schedule for impossible values, or give an `atol` above 0 if it was 0 and a "
+        "state may be 0."
     ),
     Status.SINGULAR: (
         "The linear equations of an implicit step had no solution, with smaller steps neither: look for parameters that "
