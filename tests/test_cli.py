@@ -12,14 +12,17 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import xarray
+from matplotlib.text import Text
 from rich.console import Console
 from typer.testing import CliRunner
 
 import vht
+from vht.calibrate import band
 from vht.cli import app
+from vht.cohort.load import load_study
 from vht.library import catalogue, model
 from vht.model import parameters
-from vht.report import runs
+from vht.report import plots, runs
 from vht.report.tables import model_tables, models_table
 
 MEASURED = "twin,time [h],observable,value,unit\n" + "".join(
@@ -173,6 +176,89 @@ class TestSimulate:
         assert "1 twin has `CL` outside its bounds (0.001, 500) L/h: Bob." in done.stderr
         assert "`V`" not in done.stderr
         assert run("simulate", "simulation.toml", "--out", "quiet", "--quiet").stderr == ""
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn, in order."""
+    figures, make = [], plots._figure
+
+    def figure(width, height):
+        figures.append(make(width, height))
+        return figures[-1]
+
+    monkeypatch.setattr(plots, "_figure", figure)
+    return figures
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+class TestFigures:
+    def test_files_have_names_of_their_own(self):
+        same = ["A_B", "a/b", "a_b", "a_b-2", "p.1", "é" * 300, "é" * 299 + "x", "..", ""]
+        stems = plots._stems(same)
+        assert stems == ["A_B", "a_b-4", "a_b-3", "a_b-2", "p.1", "é" * 125, "é" * 124 + "-2", "_", "_-2"]
+        assert all(len(f"{stem}.png".encode()) <= 255 for stem in stems)
+        assert plots._stems(["C", "c/1", "c_1"], 3) == ["C", "c-2", "c_1"]
+
+    def test_each_twin_has_its_file(self, home, drawn):
+        long = "patient " * 38
+        for file in ("measurements.csv", "schedule.csv"):
+            header, *rows = (home / file).read_text().splitlines()
+            a = [row.removeprefix("a") for row in rows if row.startswith("a")]
+            names = ["overview", "a/b", "a_b", "A_B", "from $5 to $6 a day", long]
+            (home / file).write_text("\n".join([header, *(name + row for name in names for row in a)]) + "\n")
+        broken(home, "study.toml", '"Two"', "'costs $5 and \\frac $6'")
+        done = run("calibrate", "study.toml", "--out", "out", "--json")
+        assert done.exit_code == 0, done.stderr
+        files = json.loads(done.stdout)["figures"]
+        names = ["overview", "twin-overview", "a_b-3", "a_b", "A_B-2", "from_5_to_6_a_day"]
+        assert files[:-1] == [f"figures/{name}.png" for name in names] and files[-1].startswith("figures/patient_")
+        assert len(files[-1]) == len("figures/") + 255
+        assert sorted(files) == sorted(f"figures/{file.name}" for file in (home / "out" / "figures").iterdir())
+        titles = [figure.get_suptitle() for figure in drawn]
+        assert titles[0] == "costs $5 and \\frac $6" and titles[2] == "costs $5 and \\frac $6: a/b"
+        assert "from $5 to $6 a day" in texts(drawn[0]) and max(map(len, texts(drawn[0]))) < 40
+        assert not any(text.get_parse_math() for figure in drawn for text in figure.findobj(Text))
+
+    def test_one_measurement_and_no_fit(self, home, drawn):
+        (home / "measurements.csv").write_text("twin,time [h],observable,value,unit\na,1,c,2,mg/L\nb,1,c,0,mg/L\n")
+        study = load_study(home / "study.toml", "calibrate")
+        calibration = study.calibrate()
+        curves = band(study.problem, calibration, plots.curve_times(study))
+        plots.draw_calibration(home / "figures", study, calibration, curves)  # and nothing warns
+        (low, high), (zero, one) = (axes.get_ylim() for axes in drawn[0].axes)
+        assert 1 < low < 1.9 and 2.1 < high < 3 and -0.1 < zero < 0 and 1 < one < 2
+
+    def test_all_measurements_left_out(self, home, drawn):
+        broken(home, "study.toml", '"concentration"', '"concentration"\nsince = "1000 h"')
+        done = run("calibrate", "study.toml", "--out", "out")
+        assert done.exit_code == 3 and "no_measurements" in done.stdout
+        assert (home / "out" / "estimates.csv").exists()
+        assert "measured, left out" in texts(drawn[0]) and drawn[0].axes[0].get_xlim()[1] > 12
+
+    def test_above_an_empty_place_is_a_time_axis(self, home, drawn):
+        assert run("simulate", "simulation.toml", "--out", "out").exit_code == 0
+        shown = [axes for axes in drawn[0].axes if axes.get_visible()]
+        assert [axes.get_xlabel() for axes in shown] == ["", "time [h]", "time [h]"]
+        ticks = [any(tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks()) for axes in shown]
+        assert ticks == [False, True, True] and not any("quantities" in text for text in texts(drawn[0]))
+
+    def test_quantities_that_are_not_drawn(self, home, drawn):
+        (home / "many.toml").write_text('model = "circulation"\n[simulate]\nuntil = "0.1 s"\npoints = 2\n')
+        assert run("simulate", "many.toml", "--out", "out").exit_code == 0
+        said = [text for text in texts(drawn[0]) if "quantities" in text]
+        assert len(drawn[0].axes) == 12 and len(said) == 1 and said[0].startswith("the first 12 of 21 quantities")
+
+    def test_no_twin_succeeds(self, home, drawn):
+        (home / "twins.csv").write_text("twin,V [L]\nx,0\ny,0\n")
+        broken(home, "simulation.toml", 'twins = 4\nvary = ["CL"]', 'twins = "twins.csv"')
+        assert run("simulate", "simulation.toml", "--out", "out").exit_code == 3
+        shown = [axes for axes in drawn[0].axes if axes.get_visible()]
+        assert texts(drawn[0]).count("no twin succeeded") == len(shown) == 3
+        assert all(axes.get_xlim() == (0, 5) for axes in shown)
 
 
 class TestBadInput:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pathlib
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,10 +27,18 @@ PAGE = 12
 """Fits on one overview page."""
 EXAMPLES = 3
 """Twins drawn one by one in front of their cohort."""
+PANELS = 12
+"""Most quantities in the figure of a simulated cohort."""
+_BYTES = 255
+"""Longest name of a file, in UTF-8."""
 
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
+    # a `$` in a title or a name is a `$`, and no number is written with one
+    "text.parse_math": False,
+    "text.usetex": False,
+    "axes.formatter.use_mathtext": False,
     "text.color": INK,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": INK,
@@ -51,9 +61,20 @@ _STYLE = {
 
 
 def curve_times(study: Study, points: int = 241) -> np.ndarray:
-    """Times for smooth curves, from the start to the last measurement of the cohort."""
-    last = float(np.max(study.problem.measurements.time))
-    return np.linspace(study.problem.start, last if last > study.problem.start else study.problem.start + 1.0, points)
+    """Times for smooth curves, from the start to the last measurement of the cohort, be it left out by `since` or not.
+
+    Args:
+        study: whose cohort.
+        points: how many times.
+
+    Raises:
+        DataError: anything wrong with the tables.
+        ModelError: free parameters, observables and tables that do not fit together.
+    """
+    start, table = study.problem.start, study.everything.measurements
+    assert table is not None
+    last = float(np.max(table.time))
+    return np.linspace(start, last if last > start else start + 1.0, points)
 
 
 def draw_calibration(
@@ -81,18 +102,18 @@ def draw_calibration(
     total, files = twins + len(pages) * len(observables), []
     points = _Points(study, calibration)
     with _styled():
-        for name in observables:
+        for name, stem in zip(observables, _stems(observables, 200), strict=True):
             for number, page in enumerate(pages, 1):
-                suffix = ("" if len(observables) == 1 else f"-{_safe(name)}") + (
-                    "" if len(pages) == 1 else f"-{number}"
-                )
+                suffix = ("" if len(observables) == 1 else f"-{stem}") + ("" if len(pages) == 1 else f"-{number}")
                 files.append(
                     _overview(folder / f"overview{suffix}.png", study, calibration, curves, points, name, page)
                 )
                 if progress is not None:
                     progress(len(files), total)
-        for twin in range(twins):
-            files.append(_single(folder, study, calibration, curves, points, twin))
+        # the overview pages' names are not for twins
+        names = [f"twin-{name}" if re.match("overview(-|$)", _safe(name), re.I) else name for name in calibration.twins]
+        for twin, stem in enumerate(_stems(names)):
+            files.append(_single(folder / f"{stem}.png", study, calibration, curves, points, twin))
             if progress is not None:
                 progress(len(files), total)
     return files
@@ -146,7 +167,7 @@ def _fit(
         from vht.calibrate import CalibrationStatus
 
         words = f"no fit: {CalibrationStatus(int(calibration.status[twin])).label}"
-        axes.text(0.97, 0.94, words, transform=axes.transAxes, ha="right", va="top", color=POINT)
+        axes.text(0.03, 0.94, words, transform=axes.transAxes, ha="left", va="top", color=POINT)
     time, value, used = points.of(twin, name)
     marker: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5 * size, "zorder": 4}
     axes.plot(
@@ -171,6 +192,8 @@ def _limits(axes: Axes, time: np.ndarray, value: np.ndarray, curves: Band, twin:
     band = np.concatenate([edge[np.isfinite(edge)] for edge in edges])
     if band.size:
         low, high = min(low, max(band.min(), low - 0.35 * reach)), max(high, min(band.max(), high + 0.35 * reach))
+    if high == low:
+        low, high = low - (0.1 * abs(low) or 1.0), high + (0.1 * abs(high) or 1.0)
     if seen.min() >= 0.0:
         low = 0.0 if seen.min() < 0.4 * high else max(low, 0.0)
     axes.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
@@ -194,13 +217,7 @@ def _overview(
     for axes, twin in zip(grid.flat, page, strict=False):
         _fit(axes, study, calibration, curves, points, twin, name, size=0.8)
         axes.set_title(_twin(calibration.twins[twin]), loc="left", fontsize=9.5, fontweight="bold", pad=4)
-    for axes in grid.flat[len(page) :]:
-        axes.set_visible(False)
-    for i, axes in enumerate(grid.flat[: len(page)]):
-        # below an empty place of the last row the ticks would be missing
-        lowest = i + columns >= len(page)
-        axes.tick_params(labelbottom=lowest)
-        axes.set_xlabel(f"time [{type(study.model).time}]" if lowest else "")
+    _time_axes(study, grid, len(page))
     handles, labels = _legend(grid.flat[: len(page)])
     figure.suptitle(study.title, x=0.012, ha="left", fontsize=13, fontweight="bold")
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
@@ -211,7 +228,7 @@ def _overview(
 
 
 def _single(
-    folder: pathlib.Path, study: Study, calibration: Calibration, curves: Band, points: _Points, twin: int
+    path: pathlib.Path, study: Study, calibration: Calibration, curves: Band, points: _Points, twin: int
 ) -> pathlib.Path:
     names = calibration.observables
     figure = _figure(7.4, 1.2 + 3.4 * len(names))
@@ -233,7 +250,6 @@ def _single(
             parts.append(f"{name} = {calibration.estimate[twin, k]:.4g}{plus}{unit}")
     lines = ["     ".join(parts[i : i + 3]) for i in range(0, len(parts), 3)]
     figure.supxlabel("\n".join(lines), fontsize=9, color=SOFT, x=0.5)
-    path = folder / f"{_safe(calibration.twins[twin])}.png"
     figure.savefig(path, dpi=130)
     return path
 
@@ -252,7 +268,8 @@ def draw_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory) 
     folder.mkdir(parents=True, exist_ok=True)
     labels = {label.name: label for label in trajectory.labels}
     wanted = None if study.simulation is None else study.simulation.observe
-    names = list(wanted or labels)[:12]
+    every = list(wanted or labels)
+    names = every[:PANELS]
     times = np.asarray(trajectory.times)
     ok = np.flatnonzero(np.asarray(trajectory.ok))
     with _styled():
@@ -272,13 +289,18 @@ def draw_simulation(folder: pathlib.Path, study: Study, trajectory: Trajectory) 
             axes.set_title(f"{label.meaning} ({name})", loc="left", fontsize=9.5, fontweight="bold", pad=4)
             axes.set_ylabel(f"[{_pretty(label.unit)}]")
             axes.margins(x=0.01)
-        for axes in grid.flat[len(names) :]:
-            axes.set_visible(False)
+            if not len(values):
+                axes.set_xlim(times[0], times[-1])
+                axes.set_yticks([])
+                axes.text(0.5, 0.5, "no twin succeeded", transform=axes.transAxes, ha="center", color=POINT)
+        _time_axes(study, grid, len(names))
         figure.suptitle(study.title, x=0.012, ha="left", fontsize=13, fontweight="bold")
-        for axes in grid[-1]:
-            axes.set_xlabel(f"time [{type(study.model).time}]")
         handles, texts = _legend(grid.flat[: len(names)])
-        figure.legend(handles, texts, loc="outside lower center", ncols=len(texts), fontsize=9)
+        words = f"the first {len(names)} of {len(every)} quantities; `observe` in `[simulate]` gives their order"
+        note = words if len(names) < len(every) else None
+        figure.legend(
+            handles, texts, title=note, loc="outside lower center", ncols=len(texts), fontsize=9, title_fontsize=9
+        )
         path = folder / "overview.png"
         figure.savefig(path, dpi=130)
     return [path]
@@ -302,6 +324,16 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _time_axes(study: Study, grid: Any, filled: int) -> None:
+    """Hide the empty places of the last row, above which the time has to be written too."""
+    columns = grid.shape[1]
+    for i, axes in enumerate(grid.flat):
+        lowest = i + columns >= filled
+        axes.set_visible(i < filled)
+        axes.tick_params(labelbottom=lowest)
+        axes.set_xlabel(f"time [{type(study.model).time}]" if lowest else "")
+
+
 def _legend(all_axes: Any) -> tuple[list[Any], list[str]]:
     found: dict[str, Any] = {}
     for axes in all_axes:
@@ -320,6 +352,8 @@ def _meaning(study: Study, name: str) -> str:
 
 
 def _twin(name: str) -> str:
+    if len(name) > 40:
+        name = f"{name[:20]}…{name[-9:]}"
     return f"twin {name}" if re.fullmatch(r"[\d.]+", name) else name
 
 
@@ -330,3 +364,31 @@ def _pretty(unit: str) -> str:
 def _safe(name: str) -> str:
     """A name as part of a file's name."""
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "_"
+
+
+def _stems(names: Sequence[str], room: int = _BYTES - len(".png")) -> list[str]:
+    """Names of files without their ending: no two the same, upper and lower case being the same, and none too long.
+
+    A name that can be a file's stays as it is; of the same ones, the first.
+    """
+
+    def alike(stem: str) -> str:
+        return unicodedata.normalize("NFD", stem).casefold()
+
+    plain = [_cut(_safe(name), room) for name in names]
+    used, known, stems = set[str](), {alike(stem) for stem in plain}, dict[int, str]()
+    for i in sorted(range(len(names)), key=lambda i: plain[i] != names[i]):
+        stem = plain[i]
+        if alike(stem) in used:
+            suffixes = (f"-{number}" for number in itertools.count(2))
+            numbered = (_cut(plain[i], room - len(suffix)) + suffix for suffix in suffixes)
+            stem = next(each for each in numbered if alike(each) not in known)
+        used.add(alike(stem))
+        known.add(alike(stem))
+        stems[i] = stem
+    return [stems[i] for i in range(len(names))]
+
+
+def _cut(name: str, room: int) -> str:
+    """As much of a name as is at most so many bytes of UTF-8."""
+    return name.encode()[:room].decode(errors="ignore")
