@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
+import pathlib
+import traceback
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from vht.errors import ModelError
 from vht.model.variables import Scalar, Variable, Vars, check_known, declared
+
+# what jax raises where Python or NumPy asks for the value of a number that has none yet
+_VALUELESS = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+_NOT_THE_USERS = (pathlib.Path(__file__).parent, *(pathlib.Path(str(m.__file__)).parent for m in (jax, eqx, np)))
 
 
 class _Nothing(Vars):
@@ -23,13 +36,13 @@ class Organ(eqx.Module):
     A model declares its parameters as fields with `param`, its states in a class `State` with `state`, its input and output
     ports in classes `In` and `Out` with `port`, and defines
 
-    - ``rates(self, t, x, u)``: time derivatives of all states, as a `State`;
+    - ``rates(self, t, x, u)``: time derivatives of all states, as a `State`; none is left out, even if it is zero;
     - ``outputs(self, t, x, u)``: all outputs, as an `Out` (if it has any);
     - ``initial(self)``: the initial `State`, where it depends on parameters (otherwise the states' defaults);
     - ``conserved(self, x)``: what the rates keep constant while nothing enters (such as a volume of blood), as a
       `Conserved` declared with `quantity`; a steady or periodic state then is the one with the initial state's amounts;
     - ``crossings(self, t, x, u)``: values that pass through zero where something happens, as an `Events` declared with
-      `event`; and ``after(self, event, t, x, u)``: the `State` after the event of that name (by default the same), for
+      `event`; and ``after(self, event, t, x, u)``: the whole `State` after the event of that name (by default the same), for
       instance ``dataclasses.replace(x, pump=1.0)``. A state with the rate 0 may hold a mode, or note when an event was:
       ``dataclasses.replace(x, since=t)``.
 
@@ -38,6 +51,8 @@ class Organ(eqx.Module):
 
     Class attributes: `time` is the unit of `t`; `citation` the key of the model's paper in the references.
     Units are checked when a model is first used; see `vht.model.check_units`.
+
+    The functions are compiled, so no `if` depends on their values: `jnp.where` chooses, and functions are those of `jax.numpy`.
 
     Raises:
         ModelError: when a model is built that is not well formed, or with something that is not one number.
@@ -171,6 +186,29 @@ def initial_state(model: Organ) -> Any:
     """
     own = getattr(model, "initial", None)
     return model.State() if own is None else own()
+
+
+@contextlib.contextmanager
+def tracing(model: type[Organ], method: str) -> Iterator[None]:
+    """Evaluate one of a model's functions in here on numbers that have no value yet.
+
+    Args:
+        model: named in the error.
+        method: the function's name.
+
+    Raises:
+        ModelError: Python or NumPy asked for a value, as `if` and `math.exp` do; says where, and what to write instead.
+    """
+    try:
+        yield
+    except _VALUELESS as error:
+        frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        own = [f"{f}:{n}" for f, n in frames if not any(pathlib.Path(f).is_relative_to(p) for p in _NOT_THE_USERS)]
+        raise ModelError(
+            f"`{method}` of `{model.__name__}` asks for the value of a number, which has none while the equations are "
+            f"compiled ({own[-1] if own else 'source unknown'}). Write `jnp.where(condition, a, b)` instead of `if` "
+            "(`jnp.minimum` instead of `min`), and functions of `jax.numpy` instead of those of `math` and NumPy."
+        ) from error
 
 
 def with_parameters(model: Organ, values: Mapping[str, Scalar]) -> Organ:

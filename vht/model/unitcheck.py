@@ -18,12 +18,13 @@ from jax.extend import core as jex
 from vht_kernels.errors import source_line
 from vht_kernels.uniform import inner_jaxprs, nested_jaxpr, scan_counts
 
-from vht.errors import UnitError
+from vht.errors import ModelError, UnitError
 from vht.model.body import Parts
 from vht.model.constant import unit_of_constant
 from vht.model.gating import GATE
-from vht.model.organ import Organ, initial_state, variables, with_parameters
+from vht.model.organ import Organ, initial_state, tracing, variables, with_parameters
 from vht.model.units import parse, registry, same, say
+from vht.model.variables import Variable, left_out
 
 if TYPE_CHECKING:
     import pint
@@ -60,7 +61,8 @@ def check_units(model: Organ | type[Organ]) -> None:
     Raises:
         UnitError: names the method, the operation, both units and the source line; or the state or output whose equation
             yields another unit than declared; or an unknown unit.
-        ModelError: if the class is not well formed.
+        ModelError: if the class is not well formed; a rate, or a state after an event, is left out or is no single number;
+            or a method asks for values that are not known when it is compiled, as `if` does.
     """
     cls = model if isinstance(model, type) else type(model)
     problem = _problem(cls)
@@ -152,12 +154,32 @@ def _declared(cls: type[Organ], name: str, unit: str) -> pint.Unit:
         raise UnitError(f"{cls.__name__}, `{name}`: {error}") from None
 
 
-def _results(cls: type[Organ], method: str, found: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _results(cls: type[Organ], method: str, found: Any, wanted: Mapping[str, Variable]) -> dict[str, Any]:
     missing = [name for name in wanted if not hasattr(found, name)]
     if missing:
         expected = {"outputs": "Out", "conserved": "Conserved", "crossings": "Events"}.get(method, "State")
         raise UnitError(f"{cls.__name__}.{method} must return a `{expected}`, but got {type(found).__name__}.")
-    return {name: jnp.asarray(getattr(found, name)) for name in wanted}
+    if method in ("rates", "after"):
+        _check_complete(cls, method, left_out(found), wanted)
+    values = {name: jnp.asarray(getattr(found, name)) for name in wanted}
+    for name, value in values.items():
+        if value.shape != ():
+            raise ModelError(
+                f"`{method}` of `{cls.__name__}` gives an array of shape {value.shape} for `{name}`, which must be one number."
+            )
+    return values
+
+
+def _check_complete(cls: type[Organ], method: str, missing: frozenset[str], states: Mapping[str, Variable]) -> None:
+    """Refuse what is left out: its default is an initial value, neither a rate nor what the state was before an event."""
+    for name in (name for name in states if name in missing):
+        if method == "after":
+            what, write = "value", f"`{name}=x.{name}` if it stays"
+        elif states[name].algebraic:
+            what, write = "equation", f"`{name}=g`, where `0 = g` determines it"
+        else:
+            what, write = "rate", f"`{name}=0.0` if it does not change"
+        raise ModelError(f"`{method}` of `{cls.__name__}` gives no {what} of `{name}`: write {write}.")
 
 
 def _method(
@@ -169,7 +191,8 @@ def _method(
     wanted: Mapping[str, pint.Unit],
     what: str,
 ) -> None:
-    closed, out = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    with tracing(cls, method):
+        closed, out = jax.make_jaxpr(function, return_shape=True)(*shapes)
     inputs = jax.tree.leaves(tuple(given))
     try:
         results = _walk(closed, inputs)

@@ -111,7 +111,7 @@ def state(default: float, unit: str, meaning: str) -> Any:
         unit: such as "mmHg"; "1" if it has none.
         meaning: in one line.
     """
-    return _field(_Declaration("state", unit, meaning, default), default)
+    return _field(_Declaration("state", unit, meaning, default), _alone(default))
 
 
 def algebraic(guess: float, unit: str, meaning: str) -> Any:
@@ -125,7 +125,7 @@ def algebraic(guess: float, unit: str, meaning: str) -> Any:
         unit: such as "mmHg"; "1" if it has none.
         meaning: in one line.
     """
-    return _field(_Declaration("state", unit, meaning, guess, algebraic=True), guess)
+    return _field(_Declaration("state", unit, meaning, guess, algebraic=True), _alone(guess))
 
 
 def event(unit: str, meaning: str, *, direction: Direction = "both") -> Any:
@@ -180,8 +180,19 @@ def _field(declaration: _Declaration, default: Any) -> Any:
     return eqx.field(default=default, metadata={_KEY: declaration})
 
 
+def _alone(default: Any) -> Any:
+    """The same number as an object of its own, so that a value left out is not taken for an equal one that is given."""
+    return default * 1.0 if _is_number(default) else default
+
+
 class Vars(eqx.Module):
     """A group of named scalars: the states, inputs, outputs, conserved quantities or events of a model."""
+
+
+def left_out(found: Any) -> frozenset[str]:
+    """The states that a `State` was not given when it was made, so that they have their defaults."""
+    fields = dataclasses.fields(found) if dataclasses.is_dataclass(found) else ()
+    return frozenset(field.name for field in fields if getattr(found, field.name) is field.default)
 
 
 def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.interpreters import partial_eval
 
 from vht.errors import ModelError, nearest
-from vht.model.organ import Organ, inputs, outputs, parameters, states, with_parameters
+from vht.model.organ import Organ, inputs, outputs, parameters, states, tracing, with_parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,8 @@ def _feedthrough(structure: Any) -> dict[str, frozenset[str]]:
 
     groups = (parameters(organ), states(organ), inputs(organ))
     given = (number, *(dict.fromkeys(group, number) for group in groups))
-    closed = jax.make_jaxpr(found)(*given)
+    with tracing(type(organ), "outputs"):
+        closed = jax.make_jaxpr(found)(*given)
     ports = [path[1].key if path[0].idx == 3 else None for path, _ in jax.tree_util.tree_flatten_with_path(given)[0]]
     through = {}
     for i, name in enumerate(names):
@@ -170,7 +171,11 @@ class _ByClass:
 
 
 def feedthrough(organ: Organ) -> dict[str, frozenset[str]]:
-    """By output, the inputs on which it depends at once, not only by way of the states; read from the equations."""
+    """By output, the inputs on which it depends at once, not only by way of the states; read from the equations.
+
+    Raises:
+        ModelError: the outputs cannot be compiled.
+    """
     return _feedthrough(_ByClass(organ))
 
 
@@ -185,7 +190,7 @@ def stages(
         cut: sinks whose value is an algebraic variable, so that it is known before its source is.
 
     Raises:
-        ModelError: outputs that depend on themselves; names them in order.
+        ModelError: outputs that depend on themselves; names them in order. Or outputs that cannot be compiled.
     """
     level: dict[str, int] = {}
 
