@@ -9,6 +9,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pint
 import pytest
 from jax import lax
 from scipy import stats
@@ -463,6 +464,10 @@ def test_twins_hold_columns():
         ({"R": [[1.0]]}, None, r"shape \(1, 1\) for `R`"),
         ({"R": [1.0, 2.0]}, ["a"], "'names': 1"),
         ({"R": [1.0, 2.0]}, ["a", "a"], "`a` stands for several"),
+        ({"R": ["a"]}, None, r"`parameters.R` must be numbers, .* but got \['a'\]"),
+        ({"R": np.zeros(1, "timedelta64[s]")}, None, "`parameters.R` must be numbers, .* model's units"),
+        ({"R": pint.Quantity([1.0], "mmHg*s/mL")}, None, "`parameters.R` must be numbers, .* model's units"),
+        ([1.0, 2.0], None, "`columns` must hold columns by name, but got list"),
     ],
 )
 def test_twins_refuse(columns, names, message, unchecked_annotations):
@@ -493,6 +498,21 @@ def test_sampled_twins_follow_the_prior_within_bounds():
     assert abs(np.log(spread / 0.1).std() - 0.1) < 0.01
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": -1}, "`n` must not be negative, but got -1"),
+        ({"n": 2.5}, "`n` must be a whole number, but got 2.5"),
+        ({"seed": -1}, "`seed` must not be negative, but got -1"),
+        ({"spread": -1.0}, "`spread` must be zero or a positive number, but got -1"),
+        ({"spread": "a"}, "`spread` must be zero or a positive number, but got 'a'"),
+    ],
+)
+def test_impossible_samples_are_refused(arguments, message, unchecked_annotations):
+    with pytest.raises(ModelError, match=message):
+        Twins.sample(Windkessel3, **{"n": 3, **arguments})
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_twins_through_a_file(tmp_path, suffix):
     twins = Twins.sample(Windkessel3, 5, seed=3)
@@ -519,6 +539,11 @@ def test_twins_convert_units_and_say_what_is_wrong(tmp_path):
         Twins.read(Windkessel3, path)
     with pytest.raises(DataError, match="no such file"):
         Twins.read(Windkessel3, tmp_path / "none.csv")
+    with pytest.raises(DataError, match="is a folder; give a table of twins"):
+        Twins.read(Windkessel3, tmp_path)
+    path.write_text("twin,R [mmHg*s/mL],R [kPa*s/L]\nx,1,133\n")
+    with pytest.raises(DataError, match=r"column `R \[kPa\*s/L\]`: there is a column of `R` before"):
+        Twins.read(Windkessel3, path)
 
 
 def test_class_attributes_are_not_parameters():

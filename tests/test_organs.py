@@ -36,9 +36,12 @@ def test_units_sources_and_meanings(model):
     assert not set(parameters(model)) & set(states(model))
 
 
-def test_catalogue_suggests():
+def test_catalogue_suggests(unchecked_annotations):
     with pytest.raises(ModelError, match=r"no model `circulaton`. Did you mean `circulation`\?"):
         organ("circulaton")
+    for wrong in (None, ["circulation"]):
+        with pytest.raises(ModelError, match='A model\'s name must be a text, such as "oral_drug", but got'):
+            organ(wrong)
 
 
 # ------------------------------------------------------------------------------------------- circulation

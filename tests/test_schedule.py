@@ -14,7 +14,7 @@ from systems import (
 )
 
 from vht.errors import ModelError
-from vht.solve import Doses, Schedule, Signal, Tsit5, simulate
+from vht.solve import Doses, Schedule, Signal, Tsit5, simulate, steady_state
 from vht.solve.schedule import event_list
 
 TIGHT = Tsit5(rtol=1e-9, atol=1e-11)
@@ -194,8 +194,12 @@ def test_another_schedule_needs_no_other_kernel():
 
 
 def test_a_signal_input_without_signal_is_refused():
-    with pytest.raises(ModelError, match="Input `u` of `Filter` is a signal and needs values"):
+    with pytest.raises(ModelError, match="Input `u` of `Filter` is a signal and needs values: give `schedule="):
         simulate(Filter(), np.array([1.0]))
+    with pytest.raises(ModelError, match=r'is a signal and needs values: give `inputs=\{"u": \.\.\.\}`'):
+        steady_state(Filter())
+    with pytest.raises(ValueError, match="A signal must hold at least one value, but got none in `u`"):
+        simulate(Filter(), np.array([1.0]), schedule=Schedule(signals={"u": Signal([], [])}))
 
 
 def test_names_and_shapes_of_schedules_are_checked(unchecked_annotations):

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pint
 import pytest
 from systems import Burst, Decay, Oral, Oscillator, decay, oscillator
 from vht_kernels import LoweringError
 
 from vht.errors import ModelError
-from vht.model import Organ, Scalar, Vars, param, state
-from vht.solve import Doses, Schedule, Status, Tsit5, simulate, simulate_with_jacobian
+from vht.model import Organ, Scalar, Twins, Vars, param, state
+from vht.solve import Doses, Schedule, Status, Tsit5, simulate, simulate_with_jacobian, steady_state
 from vht.solve.device import Place
 
 BACKENDS = ["lanes", "xla"]
@@ -49,6 +50,28 @@ def _doses(*tables: Any) -> Schedule:
         ({"initial": {"x": None}}, ValueError, "`initial.x` must be numbers, .* but got None"),
         ({"schedule": {"drip": 1.0}}, TypeError, "`schedule` must be a `Schedule`, but got dict"),
         ({"observe": "x"}, TypeError, r'`observe` must be a list of names, but got a text: write `observe=\["x"\]`'),
+        ({"observe": 5}, TypeError, "`observe` must be a list of names, but got 5"),
+        ({"observe": [5]}, TypeError, r"`observe` must be a list of names, but got \[5\]"),
+        ({"twins": {5: [1.0]}}, ModelError, "`Decay` has no parameter `5`"),
+        ({"times": np.array([0, 18000], "timedelta64[s]")}, ValueError, "`times` must be numbers, .* model's units"),
+        ({"times": np.array(["2020-01-01"], "datetime64[s]")}, ValueError, "`times` must be numbers, .* model's units"),
+        ({"times": [np.timedelta64(1, "h")]}, ValueError, "`times` must be numbers, .* model's units"),
+        (
+            {"times": np.array([np.timedelta64(1, "h")], object)},
+            ValueError,
+            "`times` must be numbers, .* model's units",
+        ),
+        ({"times": ["0", "1"]}, ValueError, r"`times` must be numbers, .* but got \['0', '1'\]"),
+        (
+            {"twins": {"k": pint.Quantity([0.5], "1/min")}},
+            ValueError,
+            "`parameters.k` must be numbers, .* model's units",
+        ),
+        (
+            {"schedule": Schedule({"drip": Doses(np.zeros(1, "m8[h]"), [1.0])}), "model": Oral()},
+            ValueError,
+            "drip.time`",
+        ),
         ({"method": Tsit5}, TypeError, r"`method` must be a `Tsit5\(...\)`"),
         ({"slice_size": 2.5}, TypeError, "`slice_size` must be a whole number of twins, but got 2.5"),
         ({"slice_size": 0}, ValueError, "`slice_size` must be at least 1, but got 0"),
@@ -63,8 +86,9 @@ def test_a_message_says_what_is_wrong(arguments, error, message, unchecked_annot
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        (([1.0], [2.0], [-3.0]), "`duration` of doses must be zero or positive, but got -3 in `drip`"),
-        (([1.0], [2.0], [np.nan]), "`duration` of doses must be zero or positive, but got nan in `drip`"),
+        (([1.0], [2.0], [-3.0]), "`duration` of doses must be zero or a positive number, but got -3 in `drip`"),
+        (([1.0], [2.0], [np.nan]), "`duration` of doses must be zero or a positive number, but got nan in `drip`"),
+        (([1.0], [2.0], [np.inf]), "`duration` of doses must be zero or a positive number, but got inf in `drip`"),
         (([-np.inf], [2.0], [1.0]), "but got NaN or -inf in `drip`"),
     ],
 )
@@ -81,13 +105,55 @@ def test_tables_of_doses_are_numbers(unchecked_annotations):
         simulate(Oral(), TIMES, schedule=Schedule(doses={"drip": wrong}))
 
 
-def test_a_text_is_no_list_of_free_quantities():
+def test_a_text_is_no_list_of_free_quantities(unchecked_annotations):
     with pytest.raises(TypeError, match=r'`free` must be a list of names, but got a text: write `free=\["k"\]`'):
         simulate_with_jacobian(Decay(), TIMES, free="k")
+    with pytest.raises(TypeError, match=r"`free` must be a list of names, but got \[5\]"):
+        simulate_with_jacobian(Decay(), TIMES, free=[5])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_twins_without_columns_are_as_many_as_their_names(backend):
+    twins = Twins(Decay, {}, names=["Ada", "Bob"])
+    found = simulate(Decay(), TIMES, twins=twins, backend=backend)
+    assert found.names == ("Ada", "Bob") and found.status.tolist() == [Status.OK] * 2
+    np.testing.assert_allclose(found.values["x"], decay(np.tile(TIMES, (2, 1)), Decay().k), rtol=1e-4)
+
+
+def test_a_sample_without_priors_is_solved_in_every_way():
+    twins = Twins.sample(Decay, 3)
+    assert simulate(Decay(), TIMES, twins=twins, slice_size=2).values["x"].shape == (3, 3)
+    found, jacobian = simulate_with_jacobian(Decay(), TIMES, free=["k"], twins=twins)
+    assert found.names == ("0", "1", "2") and jacobian["x"].shape == (3, 3, 1)
+    assert steady_state(Decay(), twins=twins).status.shape == (3,)
+    assert simulate(Decay(), TIMES, twins=Twins(Decay, {})).values["x"].shape == (0, 3)
+    with pytest.raises(ValueError, match="There are 3 names of twins, but the columns hold 2"):
+        simulate(Decay(), TIMES, twins=twins, initial={"x": [1.0, 2.0]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rtol": "1e-4"}, "`rtol` must be zero or a positive number, but got '1e-4'"),
+        ({"atol": None}, "`atol` must be zero or a positive number, but got None"),
+        ({"rtol": np.ones(2)}, r"`rtol` must be zero or a positive number, but got array\(\[1., 1.\]\)"),
+        ({"step": "a"}, "`step` must be a positive number, but got 'a'"),
+        ({"max_steps": "a"}, "`max_steps` must be a whole number, but got 'a'"),
+        ({"max_steps": 2.5}, "`max_steps` must be a whole number, but got 2.5"),
+    ],
+)
+def test_settings_of_a_method_are_numbers(settings, message, unchecked_annotations):
+    with pytest.raises(ValueError, match=message):
+        Tsit5(**settings)
+
+
+def test_numbers_of_numpy_are_settings(unchecked_annotations):
+    method = Tsit5(rtol=np.float32(1e-4), atol=np.float64(1e-6), max_steps=np.int64(100))
+    assert simulate(Decay(), TIMES, method=method).status.tolist() == [Status.OK]
 
 
 def test_what_fills_up_a_row_may_hold_anything():
-    filled = _doses([1.0, np.inf], [2.0, np.nan], [0.5, np.nan])
+    filled = _doses([1.0, np.inf, np.inf], [2.0, np.nan, 1.0], [0.5, np.nan, np.inf])
     plain = _doses([1.0], [2.0], [0.5])
     found, expected = (simulate(Oral(), TIMES, schedule=schedule).values["central"] for schedule in (filled, plain))
     np.testing.assert_array_equal(found, expected)
@@ -118,7 +184,8 @@ def test_a_length_that_is_not_a_number_inside_a_transformation_fails_alone(backe
         schedule = _doses(jnp.array([1.0]), jnp.array([2.0]), duration)
         return simulate(Oral(), TIMES, schedule=schedule, backend=backend).status
 
-    np.testing.assert_array_equal(solved(jnp.array([[0.5], [jnp.nan]])), [Status.OK, Status.NON_FINITE])
+    found = solved(jnp.array([[0.5], [jnp.nan], [jnp.inf]]))
+    np.testing.assert_array_equal(found, [Status.OK, Status.NON_FINITE, Status.NON_FINITE])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

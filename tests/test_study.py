@@ -204,6 +204,9 @@ class TestMeaning:
         (study.path.parent / "schedule.csv").write_text("time [h],input,amount,unit\n0,dose,100,mg\n")
         found = load(text, "simulate").simulate()
         assert found.ok.all() and (np.asarray(found.values["gut"])[:, -1] > 10.0).all()
+    def test_twins_in_which_nothing_varies(self, load):
+        study = load('model = "oral_drug"\n[simulate]\nuntil = "1 h"\npoints = 2\ntwins = 3\nvary = []', "simulate")
+        assert study.simulate().values["concentration"].shape == (3, 2)
 
     def test_simulation_of_a_table_of_twins(self, load, tmp_path):
         (tmp_path / "twins.csv").write_text("twin,V [L]\na,10\nb,20\n")
@@ -334,6 +337,9 @@ class TestProblems:
             ('[simulate]\ntimes = ["-1 h"]', "simulate.times", "negative"),
             ('[simulate]\ntimes = ["1 h"]\npoints = 3', "simulate.points", "leave `points` out"),
             ('[simulate]\nuntil = "1 h"\ntwins = 0', "simulate.twins", "at least one"),
+            ('[simulate]\nuntil = "1 h"\ntwins = 100000000000000', "simulate.twins", "at most 100,000,000 twins"),
+            ('[simulate]\nuntil = "1 h"\npoints = 100000000000', "simulate.points", "at most 10,000,000 points"),
+            ('[simulate]\nuntil = "1 h"\n[solver]\nrtol = 0\natol = 0', "solver.rtol", "both be zero"),
             ('[simulate]\nuntil = "1 h"\ntwins = 1.5', "simulate.twins", "number of twins"),
             ('[simulate]\nuntil = "1 h"\ntwins = "none.csv"', "simulate.twins", "no file"),
             ('[simulate]\nuntil = "1 h"\ntwins = 2\nvary = ["tlag"]', "simulate.vary", "no prior"),

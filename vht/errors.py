@@ -64,9 +64,9 @@ class DataError(VhtError):
         self.problems = tuple(problems)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[str]) -> str:
     """`` Did you mean `...`?`` for the closest known name, or the known names if they are few, or nothing."""
-    choices = list(known)
+    choices, name = list(known), str(name)
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if not close:
         close = [c for c in choices if c.lower() == name.lower()][:1]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from vht.model import Prior, Variable
 
 Verb = Literal["calibrate", "simulate"]
+# more are a slip of the pen, and would not fit into memory
+MOST_POINTS = 10_000_000
+MOST_TWINS = 100_000_000
 
 
 def load_study(path: str | pathlib.Path, verb: Verb | None = None) -> Study:
@@ -286,7 +289,11 @@ class _Reader:
             until = self._number("simulate.until", table.until, self.cls.time)
             if until <= 0:
                 self.note("simulate.until", f"The end must lie after the start at 0, but is {table.until}.")
-            times = np.linspace(0.0, until, table.points or 201)
+            points = 201 if table.points is None else table.points
+            if points > MOST_POINTS:
+                self.note("simulate.points", f"There must be at most {MOST_POINTS:,} points, but got {points:,}.")
+            else:
+                times = np.linspace(0.0, until, points)
         elif table.times is not None:
             if table.points is not None:
                 self.note("simulate.points", "The times are given one by one in `times`: leave `points` out.")
@@ -301,6 +308,8 @@ class _Reader:
             sample = table.twins
             if sample < 1:
                 self.note("simulate.twins", f"There must be at least one twin, but got {sample}.")
+            if sample > MOST_TWINS:
+                self.note("simulate.twins", f"There must be at most {MOST_TWINS:,} twins, but got {sample:,}.")
             for listed in ("covariates", "people"):
                 if getattr(self.form.tables, listed) is not None and self.verb == "simulate":
                     self.note(
@@ -334,6 +343,8 @@ class _Reader:
             longest = settings["max_step"] = self._number("solver.max_step", table.max_step, self.cls.time)
             if longest <= 0:
                 self.note("solver.max_step", f"The longest step must be positive, but is {table.max_step}.")
+        if table.rtol == 0 and table.atol == 0:
+            self.note("solver.rtol", "`rtol` and `atol` cannot both be zero.")
         return settings
 
     def _dropped(self, section: str) -> list[tuple[str, str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from jaxtyping import Float, Int
 
 from vht.errors import DataError, ModelError
 from vht.model.organ import Organ, parameters
+from vht.model.real import real_numbers
 from vht.model.variables import Variable, check_known
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ class Twins:
         names: of the twins; by default their numbers.
 
     Raises:
-        ModelError: an unknown parameter (suggests the nearest), columns of different lengths, a name twice.
+        ModelError: an unknown parameter (suggests the nearest), what is no columns by name, a column that is not numbers or
+            has a unit of its own, columns of different lengths, a name twice.
     """
 
     def __init__(
@@ -42,9 +46,14 @@ class Twins:
         self.model = model if isinstance(model, type) else type(model)
         known = parameters(self.model)
         self.columns: dict[str, np.ndarray] = {}
+        if not isinstance(columns, Mapping):
+            raise ModelError(f"`columns` must hold columns by name, but got {type(columns).__name__}.")
         for name, column in columns.items():
             check_known("parameter", name, known, self.model.__name__)
-            values = np.asarray(column, dtype=np.float64)
+            try:
+                values = real_numbers(f"parameters.{name}", column)
+            except ValueError as error:
+                raise ModelError(str(error)) from error
             if values.ndim != 1:
                 raise ModelError(f"A column has one number for each twin, but got shape {values.shape} for `{name}`.")
             self.columns[name] = values
@@ -106,8 +115,12 @@ class Twins:
             spread: draw log-normally around the model's values with this standard deviation of the logarithm instead.
 
         Raises:
-            ModelError: a parameter that is unknown, or has no prior to draw from.
+            ModelError: a parameter that is unknown, or has no prior to draw from; a number of twins, a seed or a spread that
+                is negative or no such number.
         """
+        n, seed = _whole("n", n), _whole("seed", seed)
+        if spread is not None and not (isinstance(spread, Real) and 0.0 <= spread < np.inf):
+            raise ModelError(f"`spread` must be zero or a positive number, but got {spread!r:.100}.")
         known = parameters(model)
         chosen = (
             [name for name, v in known.items() if v.prior is not None or spread is not None] if only is None else only
@@ -137,7 +150,7 @@ class Twins:
         A column without a unit is taken to be in the model's own.
 
         Raises:
-            DataError: no column `twin`, or a cell that is no number.
+            DataError: no column `twin`, two columns of one parameter, or a cell that is no number.
             ModelError: an unknown parameter, or a twin twice.
             UnitError: a unit that does not fit the parameter's.
         """
@@ -152,6 +165,8 @@ class Twins:
             found = _HEADER.match(header)
             name, unit = (found["name"], found["unit"]) if found is not None else (header, None)
             check_known("parameter", name, known, (model if isinstance(model, type) else type(model)).__name__)
+            if name in columns:
+                raise DataError(f"{file}, column `{header}`: there is a column of `{name}` before: keep one of them.")
             try:
                 values = table.column(header).cast("float64").to_numpy(zero_copy_only=False)
             except (ValueError, TypeError) as error:
@@ -171,11 +186,19 @@ class Twins:
 
     @classmethod
     def read(cls, model: Organ | type[Organ], path: str | pathlib.Path) -> Twins:
-        """Read a cohort from CSV or Parquet; see `from_table`."""
+        """Read a cohort from CSV or Parquet; see `from_table`.
+
+        Raises:
+            DataError: no such file, or a folder; as `from_table`.
+            ModelError: as `from_table`.
+            UnitError: as `from_table`.
+        """
         import pyarrow as pa
         import pyarrow.csv
         import pyarrow.parquet
 
+        if pathlib.Path(path).is_dir():
+            raise DataError(f"{path} is a folder; give a table of twins.")
         try:
             if pathlib.Path(path).suffix == ".parquet":
                 table = pyarrow.parquet.read_table(path)
@@ -187,6 +210,16 @@ class Twins:
         except pa.ArrowInvalid as error:
             raise DataError(f"{path}: {error}") from error
         return cls.from_table(model, table, str(path))
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ModelError(f"`{name}` must be a whole number, but got {value!r:.100}.") from None
+    if number < 0:
+        raise ModelError(f"`{name}` must not be negative, but got {number}.")
+    return number
 
 
 def _draw(

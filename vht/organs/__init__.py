@@ -67,6 +67,8 @@ def find(name: str, homes: Mapping[str, tuple[str, str]]) -> type[Organ]:
     Raises:
         ModelError: if there is none; suggests the nearest.
     """
+    if not isinstance(name, str):
+        raise ModelError(f'A model\'s name must be a text, such as "oral_drug", but got {name!r:.100}.')
     if name not in homes:
         raise ModelError(f"There is no model `{name}`.{nearest(name, homes)}")
     module, cls = homes[name]

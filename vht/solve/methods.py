@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -34,7 +35,7 @@ class Tsit5:
             about 1e-6 all the same, since the test does not see rounding.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range or no number; `max_steps` must be whole, and of a whole type (not 100.0).
     """
 
     rtol: float = 1e-6
@@ -67,7 +68,7 @@ class RK4:
         dtype: what the states are computed in, as in `Tsit5`.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range or no number; `max_steps` must be whole, and of a whole type (not 100.0).
     """
 
     step: float
@@ -109,7 +110,7 @@ class Rodas5P:
         dtype: what the states are computed in, as in `Tsit5`.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range or no number; `max_steps` must be whole, and of a whole type (not 100.0).
     """
 
     rtol: float = 1e-6
@@ -154,7 +155,7 @@ class RushLarsen:
         dtype: what the states are computed in, as in `Tsit5`.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range or no number; `max_steps` must be whole, and of a whole type (not 100.0).
     """
 
     rtol: float = 1e-4
@@ -185,6 +186,9 @@ class Diffrax:
         max_steps: steps between two events after which a twin ends as ``max_steps``.
         controller: settings handed on to ``diffrax.PIDController``, such as ``{"pcoeff": 0.4, "icoeff": 1.0}``.
         dtype: what everything, time included, is computed in.
+
+    Raises:
+        ValueError: as `Tsit5`.
     """
 
     solver: Any = None
@@ -226,7 +230,7 @@ class Auto:
         dtype: what the states are computed in.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range or no number; `max_steps` must be whole, and of a whole type (not 100.0).
     """
 
     rtol: float = 1e-6
@@ -264,24 +268,31 @@ def _check_adaptive(method: Tsit5 | RushLarsen) -> None:
             raise ValueError(f"`{name}` belongs to adaptive steps, but got a fixed `step` as well.")
 
 
+def _is_number(value: object) -> bool:
+    """Whether it is one of Python's or NumPy's numbers, no array."""
+    return isinstance(value, Real)
+
+
 def _check_steps(method: Own | Auto, names: tuple[str, ...]) -> None:
     for name in names:
         value = getattr(method, name)
-        if value is not None and not (0.0 < value < math.inf):
-            raise ValueError(f"`{name}` must be a positive number, but got {value}.")
+        if value is not None and not (_is_number(value) and 0.0 < value < math.inf):
+            raise ValueError(f"`{name}` must be a positive number, but got {value!r:.100}.")
 
 
 def _check_common(method: Method) -> None:
     for name in ("rtol", "atol"):
         value = getattr(method, name)
-        if not (0.0 <= value < math.inf):
-            raise ValueError(f"`{name}` must be zero or a positive number, but got {value}.")
+        if not (_is_number(value) and 0.0 <= value < math.inf):
+            raise ValueError(f"`{name}` must be zero or a positive number, but got {value!r:.100}.")
     if method.rtol == 0.0 and method.atol == 0.0:
         raise ValueError("`rtol` and `atol` cannot both be zero.")
     _check_budget(method)
 
 
 def _check_budget(method: Method) -> None:
+    if not isinstance(method.max_steps, Integral):
+        raise ValueError(f"`max_steps` must be a whole number, but got {method.max_steps!r:.100}.")
     if method.max_steps < 1:
         raise ValueError(f"`max_steps` must be at least 1, but got {method.max_steps}.")
     if method.dtype not in ("float64", "float32"):

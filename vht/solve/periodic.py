@@ -16,6 +16,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Shaped
 
 from vht.model import Organ, Twins
+from vht.model.real import real_numbers
 from vht.solve.device import Device
 from vht.solve.fixed_point import (
     FixedPoint,
@@ -132,9 +133,8 @@ def _request(
     named = isinstance(period, str)
     if not named and np.ndim(period) > 1:
         raise ValueError(f"`period` must have the shape [twins] or a scalar, but got {list(np.shape(period))}.")
-    column = (
-        np.zeros(1) if named else jnp.asarray(period)[..., None] if _traced(period) else np.asarray(period)[..., None]
-    )
+    numbers = jnp.asarray if _traced(period) else functools.partial(real_numbers, "period")
+    column = np.zeros(1) if named else numbers(period)[..., None]
     request = Request.of(model, column, twins, initial, start, schedule, observe, method)
     given, observed = request.given, request.plan.observed
     # the saves are checked below; everything else as always

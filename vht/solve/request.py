@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from jaxtyping import ArrayLike, Shaped
 
 from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
+from vht.model.real import real_numbers
 from vht.solve.exponential import gating_states
 from vht.solve.given import Given, Plan, Results, Used
 from vht.solve.methods import RK4, Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
@@ -111,6 +112,11 @@ class Request:
         )
         lags = {name: v.lag for name, v in inputs(model).items() if v.lag is not None and name in schedule.doses}
         count = _count_twins(given)
+        if count is None:
+            count = 1 if names is None else len(names)
+            if count > 1 and _concrete(given.start):
+                # XLA would work long on a batch in which all is shared
+                given = given._replace(start=np.broadcast_to(given.start, (count,)))  # type: ignore[arg-type]
         if names is not None and len(names) != count:
             raise ValueError(f"There are {len(names)} names of twins, but the columns hold {count}.")
         tables, ordered = _in_order(given.schedule)
@@ -134,25 +140,31 @@ class Request:
         """Whether a transformation of JAX is at work: on any number, or on everything computed here (`jax.jit`)."""
         return any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves(self.given), lax.neg(np.float32(0.0))))
 
-    def check(self) -> None:
+    def check(self, *, constant: bool = False) -> None:
         """Check what a solve needs, as far as the numbers are known yet.
+
+        Args:
+            constant: inputs are given as constant values, `inputs`, rather than in a schedule.
 
         Raises:
             ModelError: an input that needs a signal has none.
-            ValueError: times out of order or not numbers.
+            ValueError: times out of order or not numbers; lengths of infusions that are none; a signal without values.
         """
         schedule = self.given.schedule
         for name, variable in inputs(self.model).items():
             driven = name in schedule.doses or name in schedule.signals
             if variable.port == "signal" and variable.default is None and not driven:
+                given = f'inputs={{"{name}": ...}}'
+                advice = given if constant else f'schedule=Schedule(signals={{"{name}": Signal(...)}})'
                 raise ModelError(
-                    f"Input `{name}` of `{type(self.model).__name__}` is a signal and needs values: give "
-                    f'`schedule=Schedule(signals={{"{name}": Signal(...)}})`.'
+                    f"Input `{name}` of `{type(self.model).__name__}` is a signal and needs values: give `{advice}`."
                 )
         _check_times(self.given.times, self.given.start)
         for name, doses in schedule.doses.items():
             _check_doses(name, doses)
         for name, signal in schedule.signals.items():
+            if np.shape(signal.time)[-1] == 0:
+                raise ValueError(f"A signal must hold at least one value, but got none in `{name}`.")
             if _concrete(signal.time) and np.isnan(signal.time).any():
                 raise ValueError(
                     f"Times of signals must be numbers (or +inf to fill up a row), but got NaN in `{name}`."
@@ -208,6 +220,18 @@ def known(kind: str, name: str, names: Iterable[str], model: Organ) -> None:
         raise ModelError(f"`{type(model).__name__}` has no {kind} `{name}`.{nearest(name, names)}")
 
 
+def check_names(argument: str, names: Any) -> None:
+    """Refuse what is no list of names.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(names, str):
+        raise TypeError(f'`{argument}` must be a list of names, but got a text: write `{argument}=["{names}"]`.')
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`{argument}` must be a list of names, but got {names!r:.100}.")
+
+
 def _own_parameters(model: Organ, system: System) -> dict[str, Any]:
     return {name: getattr(model, name) for name in system.parameters}
 
@@ -234,8 +258,8 @@ def _check_kinds(model: Any, twins: Any, initial: Any, schedule: Any, observe: A
                     raise TypeError(
                         f"`{name}` among {kind} must be a `{wanted.__name__}`, but got {type(table).__name__}."
                     )
-    if isinstance(observe, str):
-        raise TypeError(f'`observe` must be a list of names, but got a text: write `observe=["{observe}"]`.')
+    if observe is not None:
+        check_names("observe", observe)
     if not isinstance(method, Method):
         raise TypeError(
             "`method` must be a `Tsit5(...)`, `Rodas5P(...)`, `RushLarsen(...)`, `RK4(...)`, `Auto(...)` or "
@@ -298,30 +322,20 @@ def _check_doses(name: str, doses: Doses) -> None:
         fill = time == np.inf
     if doses.duration is not None and _concrete(doses.duration):
         duration = np.asarray(doses.duration, np.float64)
-        wrong = np.logical_not((duration >= 0.0) | fill)
+        wrong = np.logical_not(((duration >= 0.0) & (duration < np.inf)) | fill)
         if wrong.any():
             found = np.broadcast_to(duration, wrong.shape)[wrong][0]
-            raise ValueError(f"`duration` of doses must be zero or positive, but got {found:g} in `{name}`.")
+            raise ValueError(f"`duration` of doses must be zero or a positive number, but got {found:g} in `{name}`.")
 
 
 def _numbers(name: str, value: Any) -> Any:
-    """A value in float64, unless a transformation holds it; what a mask hides is NaN.
+    """`real_numbers`, unless a transformation holds them.
 
     Raises:
         ValueError: it is not numbers.
     """
     value = listed(value)
-    if not _concrete(value):
-        return value
-    try:
-        if value is None or np.iscomplexobj(value):
-            raise TypeError("real numbers are needed")
-        if isinstance(value, np.ma.MaskedArray):
-            value = np.ma.filled(value.astype(np.float64), np.nan)
-        return np.asarray(value, np.float64)
-    except (TypeError, ValueError) as error:
-        found = " ".join(repr(value).split())
-        raise ValueError(f"`{name}` must be numbers, in rows of one length, but got {found:.100}.") from error
+    return real_numbers(name, value) if _concrete(value) else value
 
 
 def _tables(schedule: Schedule) -> Schedule:
@@ -353,8 +367,8 @@ def _in_order(schedule: Schedule) -> tuple[Schedule, tuple[str, ...]]:
     return Schedule(schedule.doses, signals), tuple(ordered)
 
 
-def _count_twins(given: Given) -> int:
-    """The number of twins: the common length of all leading axes, 1 if there is none.
+def _count_twins(given: Given) -> int | None:
+    """The number of twins: the common length of all leading axes, None if there is none.
 
     Raises:
         ValueError: a leaf has too few or too many axes, or lengths differ.
@@ -377,4 +391,4 @@ def _count_twins(given: Given) -> int:
             lengths = {np.shape(leaf)[-1] for leaf in jax.tree.leaves(table)}
             if len(lengths) > 1:
                 raise ValueError(f"The tables of {kind} `{port}` must be of one length, but got {sorted(lengths)}.")
-    return next(iter(found), 1)
+    return next(iter(found), None)

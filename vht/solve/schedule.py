@@ -19,6 +19,8 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
+from vht.model.real import real_numbers
+
 Interpolation = Literal["linear", "hold"]
 # times among so few others find their place by comparing with all of them
 FEW = 32
@@ -36,8 +38,8 @@ def _as_array(values: Any) -> Any:
     if not isinstance(values, list | tuple):
         return values
     try:
-        return np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
+        return real_numbers("table", values)
+    except ValueError as error:
         raise ValueError(
             f"A table holds numbers, in rows of one length (+inf among the times fills up short ones), but got {values!r}."
         ) from error
@@ -53,7 +55,7 @@ class Doses(eqx.Module):
     Attributes:
         time: when each dose is given, ``[doses]`` for all twins alike or ``[twins, doses]``; +inf fills up short rows.
         amount: how much, same shape.
-        duration: over how long, same shape; 0 is a bolus. None means that every dose is a bolus. The derivative with
+        duration: over how long, same shape, finite; 0 is a bolus. None means that every dose is a bolus. The derivative with
             respect to a duration of 0 is given as 0: ask for it at a small positive one.
     """
 
@@ -69,7 +71,7 @@ class Signal(eqx.Module):
     filled up to a few ones, so that few are compiled for.
 
     Attributes:
-        time: of each value, ``[values]`` or ``[twins, values]``; +inf fills up short rows.
+        time: of each value, ``[values]`` or ``[twins, values]``, at least one; +inf fills up short rows.
         value: in the port's unit, same shape.
         interpolation: "linear" between values, or "hold" each value until the next. Two values at one time are a jump.
     """
@@ -172,7 +174,8 @@ def merge(schedule: Schedule, lags: Mapping[str, Float[Array, ""]], ordered: Col
         if doses.duration is not None:
             end = arrivals + jnp.asarray(doses.duration)
             # as the clock sees it, rounded: so that rate times length is the amount, far from time 0 as well
-            lasting[port] = jnp.where(arrivals < jnp.inf, end - arrivals, 0.0)
+            # one that never ends would give nothing at any time: let the twin fail instead
+            lasting[port] = jnp.where(arrivals < jnp.inf, jnp.where(end < jnp.inf, end - arrivals, jnp.nan), 0.0)
             short["end", port] = jnp.where(_infused(lasting[port]), end, jnp.inf)
     if not long and not short:
         return None

@@ -23,7 +23,7 @@ from vht.solve.methods import Auto, Diffrax, Method, Tsit5
 from vht.solve.padding import padded, shortened
 from vht.solve.plan import solve, solve_cohort
 from vht.solve.regroup import Regrouping, lockstep
-from vht.solve.request import Columns, Request
+from vht.solve.request import Columns, Request, check_names
 from vht.solve.schedule import Schedule
 from vht.solve.sensitivity import Direction
 from vht.solve.slices import array_bytes, even, fitting, in_slices, shared_out
@@ -67,7 +67,8 @@ def simulate(
         model: one twin's equations; its parameters hold for every twin that has no column of its own.
         times: when to save, nondecreasing and not before `start`: ``[saves]`` for all, or ``[twins, saves]``, short rows
             filled up with +inf. In the model's unit of time, on each twin's own clock.
-        twins: parameters that differ, by name; ``[twins]`` or a scalar each.
+        twins: parameters that differ, by name; ``[twins]`` or a scalar each. `Twins` without columns are as many as their
+            names.
         initial: initial values by state, ``[twins]`` or a scalar each; the model's own for the others.
         start: time of the initial state, ``[twins]`` or a scalar.
         schedule: doses and measured inputs. A save at the very time of an event gives the value before it.
@@ -92,8 +93,8 @@ def simulate(
         ModelError: no model; an unknown parameter, state, input or observable; an input that needs a signal and has none.
         TypeError: something else than a schedule, a method, a list of names or columns by name.
         ValueError: what is not numbers; shapes that do not fit; times out of order (inside a transformation such a twin
-            ends as ``non_finite``); a negative duration; a backend that does not run the method; another device than the
-            transformation's.
+            ends as ``non_finite``); a negative or infinite duration; a signal without values; a backend that does not run
+            the method; another device than the transformation's.
         DeviceError: a GPU is asked for and there is none that can be used; says what is missing.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
@@ -151,8 +152,7 @@ def simulate_with_jacobian(
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request = dataclasses.replace(request, plan=dataclasses.replace(request.plan, gaps="all" if gaps else "none"))
     request.check()
-    if isinstance(free, str):
-        raise TypeError(f'`free` must be a list of names, but got a text: write `free=["{free}"]`.')
+    check_names("free", free)
     directions = tuple(request.direction(name) for name in free)
     if not directions:
         raise ValueError("`free` must name at least one parameter or initial value, but got none.")

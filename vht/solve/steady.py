@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vht.errors import ModelError
 from vht.model import Organ, Twins
+from vht.model.real import real_numbers
 from vht.solve import blocks
 from vht.solve.device import Device
 from vht.solve.fixed_point import (
@@ -120,9 +121,9 @@ def steady_state(
     if isinstance(method, Auto):
         # where Newton's method needs help, states are carried on far beyond what is fast in them
         method = method.stiff
-    signals = {name: Signal([0.0], _column(value), "hold") for name, value in (inputs or {}).items()}
+    signals = {name: Signal([0.0], _column(name, value), "hold") for name, value in (inputs or {}).items()}
     request = Request.of(model, np.array([np.inf]), twins, initial, 0.0, Schedule(signals=signals), observe, method)
-    request.check()
+    request.check(constant=True)
     if _depends_on_time(request.plan.system):
         raise ModelError(
             f"The rates of `{type(model).__name__}` depend on time, so that it has no steady state: `periodic_state` finds "
@@ -142,11 +143,9 @@ def steady_state(
     return fixed_point(request, request.plan.observed, "steady", tolerance, found, used)
 
 
-def _column(value: Any) -> Any:
+def _column(name: str, value: Any) -> Any:
     value = listed(value)
-    if isinstance(value, jax.Array):
-        return value[..., None]
-    return np.asarray(value)[..., None]
+    return (value if isinstance(value, jax.Array) else real_numbers(f"inputs.{name}", value))[..., None]
 
 
 @functools.cache
