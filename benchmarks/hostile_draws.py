@@ -147,7 +147,8 @@ def _schedule(
         for number, (name, variable) in enumerate(inputs(subject.model).items()):
             if variable.port == "flow":
                 long = lasting[:, None] * rng.uniform(0.0, 0.3, (n, DOSES))
-                tiny = rng.choice([0.0, 5e-324, 1e-300, 1e-12, 1e300, np.inf], (n, DOSES))
+                # an infinite one is refused at once
+                tiny = rng.choice([0.0, 5e-324, 1e-300, 1e-12, 1e300, 1e308], (n, DOSES))
                 duration = np.where(odd[:, None] & (rng.random((n, DOSES)) < 0.5), tiny, long)
                 doses[name] = Doses(times(DOSES, -0.2, 1.2), 0.1 * lasting[:, None] * amounts(DOSES), duration)
             else:
