@@ -140,6 +140,37 @@ def test_jax_told_to_use_what_is_not_there_says_what_a_gpu_lacks():
     assert said.startswith("DeviceError") and "(`JAX_PLATFORMS=rocm`)" in said
 
 
+@pytest.mark.parametrize("told", ["cuda", "no_such"])
+def test_jax_told_to_compute_where_it_cannot(told):
+    code = (
+        "from vht.organs import organ; from vht import simulate\n"
+        "try: simulate(organ('circulation')(), [0.0])\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"JAX_PLATFORMS": told},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.startswith(
+        f"DeviceError JAX is told to compute on `{told}` (`JAX_PLATFORMS={told}`), which it cannot use"
+    )
+    assert said.strip().endswith("unset it, or write `JAX_PLATFORMS=cpu`.")
+
+
+def test_jax_told_to_leave_the_processor_out(machine, monkeypatch):
+    def no_processor(backend):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    machine(nvidia=[card()], default=Place("gpu", (card(),)))
+    monkeypatch.setattr(device, "_platforms", lambda: ("cuda",))
+    monkeypatch.setattr(device.jax, "local_devices", no_processor)
+    with pytest.raises(DeviceError, match=r"leave the processor out .*or write `JAX_PLATFORMS=cuda,cpu`"):
+        place("cpu", "lanes")
+
+
 def test_jax_is_asked_for_its_platforms():
     assert device._platforms() == tuple(jax.config.jax_platforms.split(","))
 

@@ -44,14 +44,13 @@ def check_device(device: str) -> None:
 
     Raises:
         ValueError: it is none.
-        DeviceError: it is a GPU, and there is none.
+        DeviceError: it is a GPU, and there is none; or JAX finds nothing to compute on.
     """
     if device not in ("auto", "cpu", "gpu"):
         raise ValueError(f'`device` must be "auto", "cpu" or "gpu", but got {device!r}.')
-    if device == "gpu":
-        lack = missing()
-        if lack is not None:
-            raise DeviceError(lack)
+    lack = missing() if device == "gpu" else _nowhere()
+    if lack is not None:
+        raise DeviceError(lack)
 
 
 def place(device: Device, backend: str, traced: bool = False) -> Place:
@@ -64,7 +63,7 @@ def place(device: Device, backend: str, traced: bool = False) -> Place:
 
     Raises:
         ValueError: no device; another one than the transformation's.
-        DeviceError: a GPU is asked for, and there is none that can be used.
+        DeviceError: a GPU is asked for, and there is none that can be used; or JAX is told to leave out what is asked for.
     """
     check_device(device)
     here = home()
@@ -85,7 +84,7 @@ def place(device: Device, backend: str, traced: bool = False) -> Place:
         if lack is None:
             return here if _given() else Place("gpu", _usable())
         warnings.warn(f"Runs on the processor, though JAX sees a GPU: {lack}.", stacklevel=2)
-    return here if here.platform == "cpu" else Place("cpu", (jax.local_devices(backend="cpu")[0],))
+    return here if here.platform == "cpu" else Place("cpu", (_processor(),))
 
 
 def home() -> Place:
@@ -97,6 +96,30 @@ def home() -> Place:
     # JAX calls GPUs of all makers by one name
     name = found.platform
     return Place("gpu" if found in _nvidia() else f"another maker's {name}" if name == "gpu" else name, (found,))
+
+
+def _nowhere() -> str | None:
+    """Why JAX can compute on nothing, and what to do; None if it can."""
+    try:
+        home()
+    except _UNUSABLE as error:
+        told, why = ",".join(_platforms()), " ".join(str(error).split())
+        why = f" ({why:.200})" if why else ""
+        return (
+            f"JAX is told to compute on `{told}` (`JAX_PLATFORMS={told}`), which it cannot use here{why}: unset it, or write "
+            "`JAX_PLATFORMS=cpu`."
+        )
+    return None
+
+
+def _processor() -> Any:
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except _UNUSABLE as error:
+        told = ",".join(_platforms())
+        raise DeviceError(
+            f"JAX is told to leave the processor out (`JAX_PLATFORMS={told}`): unset it, or write `JAX_PLATFORMS={told},cpu`."
+        ) from error
 
 
 def _given() -> Any:
