@@ -1,7 +1,9 @@
 """The demo, run once as a user runs it, and held against SciPy on the same data."""
 
+import errno
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pyarrow.csv
@@ -130,6 +132,30 @@ def test_studies_to_edit(tmp_path):
     assert (tmp_path / "mine" / "theophylline" / "study.toml").exists() and (tmp_path / "mine" / "SOURCES.md").exists()
     again = CliRunner().invoke(app, ["demo", "--studies", str(tmp_path / "mine")])
     assert again.exit_code == 2 and "is there already" in again.stderr
+
+
+def test_studies_on_a_full_disk(tmp_path, monkeypatch):
+    copies, copy = [], shutil.copyfile
+
+    def fills(source, target):
+        copies.append(copy(source, target))
+        if len(copies) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", fills)
+    command = ["demo", "--studies", str(tmp_path / "new" / "mine")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2 and "cannot be written: No space left on device." in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert CliRunner().invoke(app, command).exit_code == 0
+    names = {"SOURCES.md", "circulation", "fsigt", "theophylline"}
+    assert {p.name for p in (tmp_path / "new" / "mine").iterdir()} == names
+
+
+def test_studies_in_a_folder_with_brackets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["demo", "--studies", "x[/b]y:heart:"])
+    assert done.exit_code == 0 and "Copied to x[/b]y:heart:. Try" in done.stdout
 
 
 def test_the_default_folder_is_numbered(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 LAYERS = [
     "vht_kernels",
     "errors",
+    "drafts",
     "model",
     "covariates",
     "solve",

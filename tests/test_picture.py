@@ -1,5 +1,6 @@
 """The picture of a body: every organ, port and wire is in it, and no box lies on another."""
 
+import pathlib
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -75,3 +76,18 @@ def test_the_command(tmp_path):
     assert done.returncode == 0 and (tmp_path / "body.svg").is_file(), done.stderr
     done = subprocess.run([*command[:4], *command[5:]], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "Say which body to draw" in done.stderr
+
+
+def test_an_earlier_picture_stays_on_a_full_disk(body, tmp_path, monkeypatch):
+    file = tmp_path / "body.svg"
+    file.write_text("earlier")
+    write = pathlib.Path.write_bytes
+
+    def fills(path, data):
+        write(path, data[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", fills)
+    with pytest.raises(ModelError, match="cannot be written: No space left"):
+        draw_body("a body", body, file)
+    assert file.read_text() == "earlier" and list(tmp_path.iterdir()) == [file]

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vht.drafts import abandon
+
 # Only typer up here: what a command needs it imports itself, so that `vht --help` answers at once.
 if TYPE_CHECKING:
     from vht.report.console import Console
+
+# of the thread that works: compilers need much, and a thread's own may be small where a process's is not limited
+_STACK = 64 * 2**20
 
 OK, INTERNAL, BAD_INPUT, NO_TWIN, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -175,11 +183,13 @@ def demo(
     """
     with _guarded(quiet=quiet, as_json=as_json, debug=debug) as console:
         from vht.demo.demo import copy_studies, run_demo
+        from vht.report.console import escaped
 
         if studies is not None:
             names = copy_studies(studies)
             first = studies / names[0] / "study.toml"
-            console.show(f"Copied to {studies}. Try: vht calibrate {first} --out result")
+            copied, example = escaped(str(studies)), escaped(str(first))
+            console.show(f"Copied to {copied}. Try: vht calibrate {example} --out result")
             console.result({"studies": [str(studies / name / "study.toml") for name in names]})
         else:
             console.result(run_demo(out, console, overwrite=overwrite, device=device or "auto"))
@@ -220,19 +230,26 @@ def _run(
         raise typer.Exit(NO_TWIN)
 
 
+_INTERRUPTED = "Interrupted; nothing was written."
+# whom to tell of a signal, if a command has begun
+_console: Console | None = None
+_stopping = False
+
+
 @contextlib.contextmanager
 def _guarded(*, quiet: bool, as_json: bool, debug: bool) -> Iterator[Console]:
     """Turn exceptions into messages and exit codes."""
     from vht.errors import VhtError
     from vht.report.console import Console
 
-    console = Console(quiet=quiet, as_json=as_json)
+    global _console
+    console = _console = Console(quiet=quiet, as_json=as_json)
     try:
         yield console
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        console.error("Interrupted; nothing was written.", {"error": "interrupted"})
+        console.error(_INTERRUPTED, {"error": "interrupted"})
         raise typer.Exit(INTERRUPTED) from None
     except VhtError as error:
         if debug:
@@ -263,20 +280,68 @@ def _problems(error: Exception) -> list[dict[str, Any]]:
 
 def main() -> None:
     """The program `vht`."""
-    import signal
+    ends: list[BaseException] = []
 
-    def stop(*_: Any) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+    def work() -> None:
+        try:
+            app()
+        except BaseException as end:
+            ends.append(end)
 
-    # as Ctrl-C does: so that nothing half-written stays behind
-    signal.signal(signal.SIGTERM, stop)
+    # Python hears signals in the main thread only, between two of its instructions. If the work were done there, a signal
+    # would wait for compiled code to end, and what it raises would be lost in a destructor, or break an import.
+    size = threading.stack_size(_STACK)
+    worker = threading.Thread(target=work, name="vht", daemon=True)
+    heard = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        heard.append(signal.SIGINT)
+    for number in heard:
+        signal.signal(number, _stop)
+    worker.start()
+    threading.stack_size(size)
+    while worker.is_alive():
+        worker.join(0.1)  # not for ever: some systems let another thread have the signal
+    for number in heard:
+        signal.signal(number, signal.SIG_DFL)
     try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        # what could not be written must not be tried again when Python ends
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = None
+    try:
+        for end in ends:
+            raise end
     except BrokenPipeError:  # `vht models | head`
         sys.stdout = None
         sys.exit(OK)
+    except OSError as error:  # of `--help`, say
+        print(f"error: Standard output cannot be written: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def _stop(number: int, _: Any) -> None:
+    """End the process at once, whatever its other threads are doing, with nothing half-written left behind."""
+    global _stopping
+    try:
+        # a second Ctrl-C does not wait for the first one's message
+        if not _stopping:
+            _stopping = True
+            _tell(number)
+    finally:
+        abandon()
+        os._exit(INTERRUPTED if number == signal.SIGINT else 128 + number)
+
+
+def _tell(number: int) -> None:
+    if _console is not None:
+        _console.stop()
+    if number != signal.SIGINT:
+        return
+    if _console is not None:
+        _console.error(_INTERRUPTED, {"error": "interrupted"})
+    else:
+        print(f"error: {_INTERRUPTED}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

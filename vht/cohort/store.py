@@ -13,14 +13,13 @@ import json
 import os
 import pathlib
 import platform
-import shutil
 import sys
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vht.drafts import draft
 from vht.errors import StudyError
 from vht.library import bibtex
 
@@ -94,40 +93,17 @@ def new_result(path: str | pathlib.Path, *, overwrite: bool = False) -> Iterator
     """
     check_output(path, overwrite=overwrite)
     path = pathlib.Path(path).resolve()
-    made = [folder for folder in path.parents if not folder.exists()]  # nearest first
-    draft = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        files = sorted(entry.name for entry in draft.iterdir())
-        (draft / MARKER).write_text(json.dumps({"files": files}) + "\n", "utf-8")
-        _replace(draft, path)
-    except BaseException as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        for folder in made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        if isinstance(error, OSError):
-            full = " Free some space, or choose another folder." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-            raise StudyError(
-                f"{path} cannot be written: {error.strerror or error}.{full} Nothing was left there."
-            ) from error
-        raise
-
-
-def _replace(draft: pathlib.Path, path: pathlib.Path) -> None:
-    if not path.exists():
-        draft.rename(path)
-        return
-    old = path.parent / f"{draft.name}.old"
-    try:
-        path.rename(old)
-        draft.rename(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        with draft(path) as folder:
+            folder.mkdir(parents=True)
+            yield folder
+            files = sorted(entry.name for entry in folder.iterdir())
+            (folder / MARKER).write_text(json.dumps({"files": files}) + "\n", "utf-8")
+    except OSError as error:
+        full = " Free some space, or choose another folder." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise StudyError(
+            f"{path} cannot be written: {error.strerror or error}.{full} Nothing was left there."
+        ) from error
 
 
 # ----------------------------------------------------------------------------------------------------------- contents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import shutil
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from vht.cohort.load import load_study
 from vht.cohort.store import check_output, new_result
 from vht.cohort.study import Study
+from vht.drafts import draft
 from vht.errors import StudyError
-from vht.report.console import Console
+from vht.report.console import Console, escaped
 from vht.report.runs import run_calibration, run_simulation
 
 if TYPE_CHECKING:
@@ -38,9 +40,15 @@ def copy_studies(folder: pathlib.Path) -> tuple[str, ...]:
         if (folder / name).exists():
             raise StudyError(f"{folder / name} is there already: choose another folder.")
     try:
-        for name in STUDIES:
-            shutil.copytree(_HOME / name, folder / name)
-        shutil.copy(_HOME / "SOURCES.md", folder)
+        # all take their places when the last one is copied
+        with contextlib.ExitStack() as stack:
+            for name in STUDIES:
+                new = stack.enter_context(draft(folder.resolve() / name))
+                new.mkdir(parents=True)
+                for file in (_HOME / name).iterdir():
+                    shutil.copyfile(file, new / file.name)
+            new = stack.enter_context(draft(folder.resolve() / "SOURCES.md"))
+            shutil.copyfile(_HOME / "SOURCES.md", new)
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error.strerror or error}.") from error
     return STUDIES
@@ -79,8 +87,9 @@ def run_demo(
         copy_studies(folder / "studies")
     document["seconds"] = time.perf_counter() - began
     for name in STUDIES:
-        console.show(f"[bold]{out / name}[/]  figures, estimates or trajectories, settings.json")
-    console.show(f"[bold]{out / 'studies'}[/]  the study files: edit one, then `vht calibrate STUDY.toml --out DIR`")
+        console.show(f"[bold]{escaped(str(out / name))}[/]  figures, estimates or trajectories, settings.json")
+    copied = escaped(str(out / "studies"))
+    console.show(f"[bold]{copied}[/]  the study files: edit one, then `vht calibrate STUDY.toml --out DIR`")
     console.show(f"{document['seconds']:.1f} s in all")
     return document
 

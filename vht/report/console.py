@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vht.errors import StudyError
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
@@ -28,8 +30,9 @@ class Console:
         import rich.console
 
         self.quiet, self.as_json = quiet, as_json
-        self.out = rich.console.Console(highlight=False)
-        self.err = rich.console.Console(stderr=True, highlight=False)
+        # a path may well hold what names an emoji
+        self.out = rich.console.Console(highlight=False, emoji=False)
+        self.err = rich.console.Console(stderr=True, highlight=False, emoji=False)
         if not self.out.is_terminal and self.out.width < 120:
             self.out.width = 120  # a file is not as narrow as the 80 columns that are assumed of it
         self._bars: Progress | None = None
@@ -37,13 +40,15 @@ class Console:
     def show(self, what: RenderableType = "") -> None:
         """Print for people."""
         if not (self.quiet or self.as_json):
-            self.out.print(what)
+            with self._writing():
+                self.out.print(what)
 
     def result(self, document: Any) -> None:
         """Print for programs."""
         if self.as_json:
-            self.out.file.write(json.dumps(plain(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
-            self.out.file.flush()
+            with self._writing():
+                self.out.file.write(json.dumps(plain(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+                self.out.file.flush()
 
     def warn(self, message: str) -> None:
         """Print a warning on standard error."""
@@ -54,6 +59,22 @@ class Console:
         """Print an error on standard error, and for programs."""
         self.err.print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
         self.result(document)
+
+    def stop(self) -> None:
+        """Take progress bars away, and show the cursor that they hid."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Something is written to standard output; nothing is any more when that fails."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.quiet, self.as_json = True, False
+            raise StudyError(f"Standard output cannot be written: {error.strerror or error}.") from error
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

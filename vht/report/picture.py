@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from vht.drafts import draft
 from vht.errors import ModelError
 from vht.model import Organ, Variable, inputs, outputs, states
 from vht.model.body import Parts, parts
@@ -52,7 +53,8 @@ def draw_body(name: str, model: Organ | type[Organ], file: str | pathlib.Path) -
     svg = _picture(name, parts(model), inputs(model))
     ElementTree.indent(svg)
     try:
-        file.write_bytes(ElementTree.tostring(svg, encoding="utf-8", xml_declaration=True))
+        with draft(file.resolve()) as new:
+            new.write_bytes(ElementTree.tostring(svg, encoding="utf-8", xml_declaration=True))
     except OSError as error:
         raise ModelError(f"{file} cannot be written: {error.strerror or error}.") from error
 
