@@ -204,6 +204,7 @@ class TestMeaning:
         (study.path.parent / "schedule.csv").write_text("time [h],input,amount,unit\n0,dose,100,mg\n")
         found = load(text, "simulate").simulate()
         assert found.ok.all() and (np.asarray(found.values["gut"])[:, -1] > 10.0).all()
+
     def test_twins_in_which_nothing_varies(self, load):
         study = load('model = "oral_drug"\n[simulate]\nuntil = "1 h"\npoints = 2\ntwins = 3\nvary = []', "simulate")
         assert study.simulate().values["concentration"].shape == (3, 2)
