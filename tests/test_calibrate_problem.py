@@ -70,6 +70,18 @@ def test_measurements_by_number_are_of_those_whom_they_name():
         problem(Measurements([0, 2], [1.0, 1.0], ["y", "y"], [1.0, 1.0], names=["A", "B"]))
 
 
+def test_names_of_measurements_are_those_of_twins_that_have_none():
+    table = measured(None, names=["C", "A"])
+    assert problem(table, twins=Twins(Oral(), {"V": [30.0, 32.0]})).twin_names == ("C", "A")
+    # a row of doses for one who was not measured
+    rows = Schedule(doses={"dose": Doses([0.0], np.full((3, 1), 320.0))})
+    assert problem(Measurements([0, 1], [1.0, 1.0], ["y", "y"], [1.0, 1.0]), schedule=rows).twin_names == (
+        "0",
+        "1",
+        "2",
+    )
+
+
 def test_a_prior_is_a_distribution_or_the_model_s(unchecked_annotations):
     table, known = measured(NAMES), LogNormal(1.0, 0.3)
     for prior in ("lognormal", (5.0, 0.05), LogNormal):

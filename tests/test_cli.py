@@ -529,6 +529,14 @@ class TestProgram:
         assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
 
     @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no full device")
+    def test_results_are_kept_that_cannot_be_told(self, home):
+        with open("/dev/full", "w") as full:
+            done = program("import vht.cli; vht.cli.main()", *SIMULATE, cwd=home, stdout=full)
+        said = "error: Standard output cannot be written: No space left on device.\n"
+        assert done.returncode == 2 and done.stderr.endswith(said)
+        assert (home / "above" / "out" / "settings.json").exists()
+
+    @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no full device")
     @pytest.mark.parametrize("arguments", [["models", "--json"], ["models", "oral_drug"], ["--help"]])
     def test_standard_output_that_is_full(self, home, arguments):
         with open("/dev/full", "w") as full:

@@ -47,3 +47,15 @@ def test_all_are_cleared_away_before_the_process_ends(tmp_path, monkeypatch):
     drafts._LOCK.release()
     thread.join()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_never_takes_the_place_of_a_folder_nor_a_folder_that_of_a_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept.txt").write_text("precious")
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(OSError), draft(tmp_path / "folder") as new:
+        new.write_text("a file")
+    with pytest.raises(OSError), draft(tmp_path / "file") as new:
+        new.mkdir()
+    assert (tmp_path / "folder" / "kept.txt").read_text() == (tmp_path / "file").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

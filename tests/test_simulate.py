@@ -361,3 +361,17 @@ def test_lanes_stay_on_the_processor_where_jax_would_go_elsewhere(monkeypatch):
     with pytest.warns(UserWarning, match="lanes cannot leave the platform `tpu`"):
         values = jax.jit(lambda k: simulate(Decay(k=k), TIMES).values["x"])(0.5)
     np.testing.assert_allclose(values, found.values["x"], rtol=1e-5)
+
+
+def test_columns_and_times_with_names_of_their_own(unchecked_annotations):
+    pandas = pytest.importorskip("pandas")
+    found = simulate(Decay(), [0.0, 1.0], twins=Twins(Decay(), pandas.DataFrame({"k": [0.5, 1.0]})))
+    np.testing.assert_allclose(found.values["x"][:, 1], 3.0 * np.exp([-0.5, -1.0]), rtol=1e-5)
+    # the times of a result say their unit, and are numbers in it
+    again = simulate(Decay(), found.to_xarray()["time"], twins={"k": [0.5, 1.0]})
+    np.testing.assert_array_equal(again.values["x"], found.values["x"])
+
+
+def test_an_empty_table_of_twins_is_not_a_cohort_of_nobody():
+    with pytest.raises(ValueError, match="There are 0 names of twins"):
+        simulate(Decay(), np.array([0.0, 1.0]), twins=Twins(Decay(), {}))

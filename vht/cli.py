@@ -231,6 +231,7 @@ def _run(
 
 
 _INTERRUPTED = "Interrupted; nothing was written."
+_TOO_LATE = "Interrupted; what was written before is complete."
 # whom to tell of a signal, if a command has begun
 _console: Console | None = None
 _stopping = False
@@ -246,6 +247,7 @@ def _guarded(*, quiet: bool, as_json: bool, debug: bool) -> Iterator[Console]:
     console = _console = Console(quiet=quiet, as_json=as_json)
     try:
         yield console
+        console.check()
     except typer.Exit:
         raise
     except KeyboardInterrupt:
@@ -310,8 +312,8 @@ def main() -> None:
     except OSError:
         sys.stdout = None
     try:
-        for end in ends:
-            raise end
+        if ends:
+            raise ends[0]
     except BrokenPipeError:  # `vht models | head`
         sys.stdout = None
         sys.exit(OK)
@@ -324,24 +326,24 @@ def _stop(number: int, _: Any) -> None:
     """End the process at once, whatever its other threads are doing, with nothing half-written left behind."""
     global _stopping
     try:
+        written = abandon()
         # a second Ctrl-C does not wait for the first one's message
         if not _stopping:
             _stopping = True
-            _tell(number)
+            _tell(number, _TOO_LATE if written else _INTERRUPTED)
     finally:
-        abandon()
         os._exit(INTERRUPTED if number == signal.SIGINT else 128 + number)
 
 
-def _tell(number: int) -> None:
+def _tell(number: int, message: str) -> None:
     if _console is not None:
         _console.stop()
     if number != signal.SIGINT:
         return
     if _console is not None:
-        _console.error(_INTERRUPTED, {"error": "interrupted"})
+        _console.error(message, None if _console.told else {"error": "interrupted"})
     else:
-        print(f"error: {_INTERRUPTED}", file=sys.stderr, flush=True)
+        print(f"error: {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ At any moment a place holds something whole, or what was there before.
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import shutil
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 _OPEN: dict[pathlib.Path, list[pathlib.Path]] = {}
 # held while a draft is begun, put in its place or cleared away
 _LOCK = threading.RLock()
+_PLACED: list[pathlib.Path] = []
 
 
 @contextlib.contextmanager
@@ -23,7 +25,7 @@ def draft(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A name to make a file or a folder under; it takes its place when the block ends well, and is gone when it does not.
 
     Args:
-        path: the place, with no links in it. What is there is replaced.
+        path: the place, with no links in it. What is there is replaced, if it is of the same kind.
 
     Yields:
         The name, which is in the same folder; nothing is there yet.
@@ -38,6 +40,7 @@ def draft(path: pathlib.Path) -> Iterator[pathlib.Path]:
             _replace(new, path, old)
             del _OPEN[new]
             _OPEN[old] = []
+            _PLACED.append(path)
     except BaseException:
         with _LOCK:
             _clear(new)
@@ -45,16 +48,21 @@ def draft(path: pathlib.Path) -> Iterator[pathlib.Path]:
     _clear(old)
 
 
-def abandon() -> None:
-    """Clear all drafts away, just before the process is ended: threads that are at work on one stand still from here on."""
+def abandon() -> tuple[pathlib.Path, ...]:
+    """Clear all drafts away, just before the process is ended: threads that are at work on one stand still from here on.
+
+    Returns:
+        What had taken its place before, and stays.
+    """
     _LOCK.acquire()
     for new in reversed(list(_OPEN)):
         _clear(new)
+    return tuple(_PLACED)
 
 
 def _replace(new: pathlib.Path, path: pathlib.Path, old: pathlib.Path) -> None:
-    if not path.is_dir():
-        new.replace(path)
+    if not (new.is_dir() and path.is_dir()):
+        new.replace(path)  # an error where one is a folder and the other is not
         return
     try:
         path.rename(old)
@@ -72,7 +80,7 @@ def _clear(new: pathlib.Path) -> None:
         else:
             with contextlib.suppress(OSError):
                 new.unlink()
-        if not new.exists():
+        if not os.path.lexists(new):
             break
     for folder in _OPEN.pop(new, ()):
         with contextlib.suppress(OSError):

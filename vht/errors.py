@@ -64,10 +64,14 @@ class DataError(VhtError):
         self.problems = tuple(problems)
 
 
+MANY = 1000
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """`` Did you mean `...`?`` for the closest known name, or the known names if they are few, or nothing."""
     choices, name = list(known), str(name)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    # among the names of a large cohort the search would take minutes
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6) if len(choices) <= MANY else []
     if not close:
         close = [c for c in choices if c.lower() == name.lower()][:1]
     if close:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 from jaxtyping import Float
@@ -64,11 +65,11 @@ class LevenbergMarquardt:
     def __post_init__(self) -> None:
         for name, least in (("max_iterations", 1), ("starts", 1), ("lanes", 1), ("seed", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < least:
+            if not isinstance(value, Integral) or value < least:
                 raise ValueError(f"`{name}` must be a whole number from {least} on, but got {value!r}.")
         for name in ("spread", "tolerance", "damping", "max_change", "singular"):
             value = getattr(self, name)
-            if not isinstance(value, int | float | np.number) or not (0.0 < value < math.inf):
+            if not isinstance(value, Real) or not (0.0 < float(value) < math.inf):
                 raise ValueError(f"`{name}` must be a positive number, but got {value!r}.")
 
 
@@ -98,9 +99,9 @@ def calibrate(
         DeviceError: a GPU is asked for and there is none that can be used.
     """
     if not isinstance(problem, Problem):
-        raise TypeError(f"`problem` must be a `Problem`, but got {problem!r}.")
+        raise TypeError(f"`problem` must be a `Problem`, but got {type(problem).__name__}.")
     if not isinstance(method, LevenbergMarquardt):
-        raise TypeError(f"`method` must be a `LevenbergMarquardt(...)`, but got {method!r}.")
+        raise TypeError(f"`method` must be a `LevenbergMarquardt(...)`, but got {method!r:.100}.")
     searches = SEARCHES_ON_GPU if place(device, backend).platform == "gpu" else 1
     return calibrate_with(
         predictor(problem, backend, device), problem, method=method, progress=progress, searches=searches

@@ -258,9 +258,10 @@ def objective(task: Task, scale: np.ndarray, lane_twin: np.ndarray) -> Callable[
             told, value, jacobian = likelihood_at(value, jacobian, ok, twin)
             finite = np.isfinite(told.objective) & np.isfinite(told.gradient).all(axis=1)
             finite &= np.isfinite(told.information).all(axis=(1, 2))
-            if not finite.all():
+            lost = ok & ~finite & ~told.errors.zero_sd
+            if lost.any():
                 # a curve can be finite and its square not
-                ok &= finite
+                ok &= ~lost
                 told, value, jacobian = likelihood_at(value, jacobian, ok, twin)
             penalties = [penalty(prior, natural[:, k]) for k, prior in enumerate(task.priors)]
             cost, slope, bend = (np.stack([p[i] for p in penalties], axis=1) for i in range(3))

@@ -150,7 +150,8 @@ def _indices(
     problem: Problem, calibration: Calibration, parameters: Sequence[str] | None
 ) -> Int[np.ndarray, " chosen"]:
     if not isinstance(problem, Problem) or not isinstance(calibration, Calibration):
-        raise TypeError(f"Intervals take a `Problem` and its `Calibration`, but got {problem!r} and {calibration!r}.")
+        got = f"{type(problem).__name__} and {type(calibration).__name__}"
+        raise TypeError(f"Intervals take a `Problem` and its `Calibration`, but got {got}.")
     if (calibration.parameters, calibration.twins) != (problem.names, problem.twin_names):
         raise ModelError("The calibration is of another problem: its parameters or twins are not those of this one.")
     names = calibration.parameters if parameters is None else tuple(parameters)

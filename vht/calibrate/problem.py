@@ -143,7 +143,7 @@ class Problem:
     def __post_init__(self) -> None:
         for name, given, kind in (("free", self.free, "Free"), ("observables", self.observables, "Observable")):
             if not isinstance(given, Mapping):
-                raise ModelError(f"`{name}` must map names to `{kind}(...)`, but got {given!r}.")
+                raise ModelError(f"`{name}` must map names to `{kind}(...)`, but got {type(given).__name__}.")
         if not self.free:
             raise ModelError("There must be at least one free parameter, but `free` is empty.")
         if not self.observables:
@@ -174,20 +174,27 @@ class Problem:
     def _check_rows(self) -> None:
         """Whatever differs from twin to twin must have a row for each."""
         twins = len(self.twin_names)
-        rows = {f"twins.{name}": (column, 0) for name, column in self.columns.items()}
-        rows |= {f"initial.{name}": (value, 0) for name, value in (self.initial or {}).items()}
+        for name, (values, shared) in self._tables.items():
+            shape = np.shape(values)
+            if len(shape) > shared + 1:
+                raise ModelError(f"`{name}` must have an axis of twins or none, but has the shape {list(shape)}.")
+            if len(shape) == shared + 1 and shape[0] != twins:
+                everyone = ", ".join(self.twin_names[:5]) + (", ..." if twins > 5 else "")
+                raise ModelError(
+                    f"`{name}` must have a row for each of {twins} twins ({everyone}) or be the same for all, but has"
+                    f" {shape[0]} rows: say whose they are with `twins=Twins(model, {{}}, names=[...])`."
+                )
+
+    @property
+    def _tables(self) -> dict[str, tuple[Any, int]]:
+        """Whatever may differ from twin to twin, by name, with its number of axes where it does not."""
+        found: dict[str, tuple[Any, int]] = {f"twins.{name}": (column, 0) for name, column in self.columns.items()}
+        found |= {f"initial.{name}": (value, 0) for name, value in (self.initial or {}).items()}
         for kind in ("doses", "signals"):
             for port, table in getattr(self.schedule, kind, {}).items():
                 columns = {f.name: getattr(table, f.name) for f in fields(table)}
-                rows |= {f"schedule.{kind}.{port}.{name}": (column, 1) for name, column in columns.items()}
-        for name, (values, shared) in rows.items():
-            shape = np.shape(values)
-            if len(shape) > shared + 1 or (len(shape) == shared + 1 and shape[0] != twins):
-                everyone = ", ".join(self.twin_names[:5]) + (", ..." if twins > 5 else "")
-                raise ModelError(
-                    f"`{name}` must have a row for each of {twins} twins ({everyone}) or be the same for all, but has the"
-                    f" shape {list(shape)}: say whose rows these are with `Twins(..., names=...)`."
-                )
+                found |= {f"schedule.{kind}.{port}.{name}": (column, 1) for name, column in columns.items()}
+        return found
 
     @cached_property
     def solver(self) -> Method:
@@ -230,14 +237,18 @@ class Problem:
     @cached_property
     def twin_names(self) -> tuple[str, ...]:
         """Everyone's name, in the order of the results."""
-        measured, given = self.measurements, getattr(self.twins, "names", None)
-        if given is not None:
-            return tuple(str(name) for name in given)
-        if measured.names is not None:
-            return tuple(str(name) for name in measured.names)
-        lengths = {len(column) for column in self.columns.values() if column.ndim == 1}
+        measured = self.measurements
+        given, own = (
+            None if n is None else tuple(map(str, n)) for n in (getattr(self.twins, "names", None), measured.names)
+        )
+        # names that are but numbers give way to the measurements' own
+        if given is not None and (own is None or given != tuple(map(str, range(len(own))))):
+            return given
+        if own is not None:
+            return own
         if np.asarray(measured.twin).dtype.kind == "U":
             return tuple(dict.fromkeys(str(name) for name in measured.twin))
+        lengths = {len(values) for values, shared in self._tables.values() if np.ndim(values) == shared + 1}
         lengths |= {int(np.max(measured.twin)) + 1} if len(measured) and not lengths else set()
         return tuple(str(i) for i in range(max(lengths, default=0)))
 

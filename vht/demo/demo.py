@@ -36,7 +36,7 @@ def copy_studies(folder: pathlib.Path) -> tuple[str, ...]:
     Raises:
         StudyError: one of them is there already, or the folder cannot be written.
     """
-    for name in STUDIES:
+    for name in (*STUDIES, "SOURCES.md"):
         if (folder / name).exists():
             raise StudyError(f"{folder / name} is there already: choose another folder.")
     try:

@@ -26,7 +26,8 @@ def real_numbers(name: str, value: Any) -> np.ndarray:
     """
     hint = ""
     try:
-        if hasattr(value, "units") or hasattr(value, "unit"):
+        # of the type: an array with names has attributes of any name
+        if hasattr(type(value), "units") or hasattr(type(value), "unit"):
             hint = _UNITS
             raise TypeError("plain numbers are needed")
         found = np.asanyarray(value)

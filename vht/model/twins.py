@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import pathlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ class Twins:
         self.model = model if isinstance(model, type) else type(model)
         known = parameters(self.model)
         self.columns: dict[str, np.ndarray] = {}
-        if not isinstance(columns, Mapping):
+        if not hasattr(columns, "items"):
             raise ModelError(f"`columns` must hold columns by name, but got {type(columns).__name__}.")
         for name, column in columns.items():
             check_known("parameter", name, known, self.model.__name__)
@@ -65,7 +66,7 @@ class Twins:
         self.n = next(iter(lengths.values()), 0)
         self.names: tuple[str, ...] = tuple(map(str, range(self.n) if names is None else names))
         if len(set(self.names)) != self.n:
-            twice = next(name for i, name in enumerate(self.names) if name in self.names[:i])
+            twice = Counter(self.names).most_common(1)[0][0]
             raise ModelError(f"Each twin has its own name, but `{twice}` stands for several.")
 
     def __len__(self) -> int:

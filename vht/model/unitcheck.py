@@ -174,7 +174,7 @@ def _check_complete(cls: type[Organ], method: str, missing: frozenset[str], stat
     """Refuse what is left out: its default is an initial value, neither a rate nor what the state was before an event."""
     for name in (name for name in states if name in missing):
         if method == "after":
-            what, write = "value", f"`{name}=x.{name}` if it stays"
+            what, write = "value", f"`{name}=x.{name}` if it stays, or the number itself if it is reset"
         elif states[name].algebraic:
             what, write = "equation", f"`{name}=g`, where `0 = g` determines it"
         else:

@@ -35,6 +35,8 @@ class Console:
         self.err = rich.console.Console(stderr=True, highlight=False, emoji=False)
         if not self.out.is_terminal and self.out.width < 120:
             self.out.width = 120  # a file is not as narrow as the 80 columns that are assumed of it
+        self.told = False  # a document was printed, or begun
+        self._failed: OSError | None = None
         self._bars: Progress | None = None
 
     def show(self, what: RenderableType = "") -> None:
@@ -47,6 +49,7 @@ class Console:
         """Print for programs."""
         if self.as_json:
             with self._writing():
+                self.told = True
                 self.out.file.write(json.dumps(plain(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
                 self.out.file.flush()
 
@@ -62,19 +65,29 @@ class Console:
 
     def stop(self) -> None:
         """Take progress bars away, and show the cursor that they hid."""
-        if self._bars is not None:
-            self._bars.stop()
+        bars = self._bars
+        if bars is not None:
+            bars.stop()
+
+    def check(self) -> None:
+        """Tell what could not be told, when all is done.
+
+        Raises:
+            StudyError: something could not be written to standard output.
+        """
+        if self._failed is not None:
+            why = self._failed.strerror or self._failed
+            raise StudyError(f"Standard output cannot be written: {why}.") from self._failed
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Something is written to standard output; nothing is any more when that fails."""
+        """Something is written to standard output; when that fails nothing is any more, and the work goes on."""
         try:
             yield
-        except BrokenPipeError:
-            raise
         except OSError as error:
             self.quiet, self.as_json = True, False
-            raise StudyError(f"Standard output cannot be written: {error.strerror or error}.") from error
+            # who reads no further, as `head` does, wants no more
+            self._failed = None if isinstance(error, BrokenPipeError) else error
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

@@ -377,10 +377,11 @@ def _stems(names: Sequence[str], room: int = _BYTES - len(".png")) -> list[str]:
 
     plain = [_cut(_safe(name), room) for name in names]
     used, known, stems = set[str](), {alike(stem) for stem in plain}, dict[int, str]()
+    numbers: dict[str, Iterator[int]] = {}
     for i in sorted(range(len(names)), key=lambda i: plain[i] != names[i]):
         stem = plain[i]
         if alike(stem) in used:
-            suffixes = (f"-{number}" for number in itertools.count(2))
+            suffixes = (f"-{number}" for number in numbers.setdefault(alike(stem), itertools.count(2)))
             numbered = (_cut(plain[i], room - len(suffix)) + suffix for suffix in suffixes)
             stem = next(each for each in numbered if alike(each) not in known)
         used.add(alike(stem))

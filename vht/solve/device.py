@@ -105,6 +105,8 @@ def _nowhere() -> str | None:
     except _UNUSABLE as error:
         told, why = ",".join(_platforms()), " ".join(str(error).split())
         why = f" ({why:.200})" if why else ""
+        if _given() is not None:
+            return f"JAX is told to compute on `{_given()}` (its setting `jax_default_device`), which it cannot use here{why}."
         return (
             f"JAX is told to compute on `{told}` (`JAX_PLATFORMS={told}`), which it cannot use here{why}: unset it, or write "
             "`JAX_PLATFORMS=cpu`."

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
@@ -113,10 +114,11 @@ class Request:
         lags = {name: v.lag for name, v in inputs(model).items() if v.lag is not None and name in schedule.doses}
         count = _count_twins(given)
         if count is None:
-            count = 1 if names is None else len(names)
-            if count > 1 and _concrete(given.start):
+            count = len(names) if names else 1
+            if count > 1:
                 # XLA would work long on a batch in which all is shared
-                given = given._replace(start=np.broadcast_to(given.start, (count,)))  # type: ignore[arg-type]
+                spread = np.broadcast_to if _concrete(given.start) else jnp.broadcast_to
+                given = given._replace(start=spread(given.start, (count,)))  # type: ignore[arg-type]
         if names is not None and len(names) != count:
             raise ValueError(f"There are {len(names)} names of twins, but the columns hold {count}.")
         tables, ordered = _in_order(given.schedule)
