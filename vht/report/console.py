@@ -61,7 +61,8 @@ class Console:
     def error(self, message: str, document: Any) -> None:
         """Print an error on standard error, and for programs."""
         self.err.print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
-        self.result(document)
+        if document is not None:
+            self.result(document)
 
     def stop(self) -> None:
         """Take progress bars away, and show the cursor that they hid."""
