@@ -142,7 +142,7 @@ def _predictors(cohort: Cohort, taken: Order, case: Regroup, say: Say) -> list[d
         }
         for name, lanes in (("vector", VECTOR), ("warp", WARP)):
             gain = turns(steps, lanes) / turns(steps[order], lanes)
-            row |= {name: gain, f"{name}_net": 1.0 / (1.0 / gain + predictor.cost)}
+            row |= {name: gain, f"{name}_net": gain / (1.0 + gain * predictor.cost)}
         rows.append(row)
     return rows
 
