@@ -336,3 +336,15 @@ def test_more_starts_lose_no_twin():
     assert not np.isin(many.starts.status, (CalibrationStatus.OK, CalibrationStatus.AT_BOUND)).all()
     assert one.ok.sum() > 50 and (many.status == one.status).all()
     np.testing.assert_allclose(many.estimate[one.ok], one.estimate[one.ok], rtol=1e-4)
+
+
+def test_a_curve_of_next_to_nothing_has_no_proportional_error():
+    def curve(k, t):
+        return np.exp(-k * (t + 1.0))
+
+    times = np.array([0.0, 1.0, 2.0, 3.0])
+    table = Measurements(np.zeros(4, int), times, ["y"] * 4, curve(0.5, times))
+    free = {"slope": Free(start=180.0, bounds=(0.1, 1e3))}
+    problem = Problem(Line(), free, {"y": Observable("y", Proportional(0.1))}, table)
+    found = calibrate_with(closed_form(problem, curve), problem)
+    assert found.status[0] == CalibrationStatus.ZERO_SD

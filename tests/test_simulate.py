@@ -126,7 +126,6 @@ def test_a_sample_without_priors_is_solved_in_every_way():
     found, jacobian = simulate_with_jacobian(Decay(), TIMES, free=["k"], twins=twins)
     assert found.names == ("0", "1", "2") and jacobian["x"].shape == (3, 3, 1)
     assert steady_state(Decay(), twins=twins).status.shape == (3,)
-    assert simulate(Decay(), TIMES, twins=Twins(Decay, {})).values["x"].shape == (0, 3)
     with pytest.raises(ValueError, match="There are 3 names of twins, but the columns hold 2"):
         simulate(Decay(), TIMES, twins=twins, initial={"x": [1.0, 2.0]})
 

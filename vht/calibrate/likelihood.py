@@ -61,6 +61,7 @@ def errors(
         top = np.where(rows, here, 0.0).max(axis=1, initial=0.0)
         least = np.where(rows, here, top[:, None]).min(axis=1, initial=np.inf)
         share = np.where(top > 0, least / np.where(top > 0, top, 1.0), 0.0)
+        share = np.where(np.isfinite(top), share, np.nan)  # of a curve that is too large nothing is said
         lowest = np.minimum(lowest, np.where(rows.any(axis=1), share, 1.0))
         members.append(rows)
     zero_sd = lowest <= 1e-18
