@@ -31,6 +31,12 @@ class Errors:
     rows: tuple[Bool[np.ndarray, "lanes rows"], ...]
     zero_sd: Bool[np.ndarray, " lanes"]
 
+    def of(self, lanes: np.ndarray) -> Errors:
+        """Those of some lanes."""
+        parts = tuple(Variance(*(values[lanes] for values in part)) for part in self.parts)
+        rows = tuple(rows[lanes] for rows in self.rows)
+        return Errors(self.variance[lanes], self.slope[lanes], parts, rows, self.zero_sd[lanes])
+
 
 def errors(
     layout: Layout,

@@ -93,21 +93,22 @@ def uncertainty(
     if any(is_estimated(noise) for noise in noises):
         parts = [Variance(*map(np.copy, part)) for part in parts]
         moving = np.flatnonzero(~singular)
+        here, matrix = found.of(moving), inverse.matrix[moving]
         for _ in range(ROUNDS):
             if not moving.size:
                 break
-            here = [Variance(*(values[moving] for values in part)) for part in parts]
-            before = errors(layout, twin[moving], predicted[moving], here)
-            told = information(predicted[moving], jacobian[moving], used[moving], before) + rest[moving]
-            leverage = _leverage(jacobian[moving], np.where(free[moving], Inverse.of(told).matrix, 0.0))
+            leverage = _leverage(jacobian[moving], np.where(free[moving], matrix, 0.0))
             after, exhausted[moving] = _restricted(
-                noises, layout, scale, twin[moving], predicted[moving], square[moving], leverage, before
+                noises, layout, scale, twin[moving], predicted[moving], square[moving], leverage, here
             )
             for part, new in zip(parts, after.parts, strict=True):
                 for values, changed in zip(part, new, strict=True):
                     values[moving] = changed
-            change = (np.abs(after.variance - before.variance) > 1e-7 * before.variance).any(axis=1)
-            moving = moving[change & ~exhausted[moving]]
+            change = (np.abs(after.variance - here.variance) > 1e-7 * here.variance).any(axis=1)
+            going = change & ~exhausted[moving]
+            moving, here = moving[going], after.of(going)
+            told = information(predicted[moving], jacobian[moving], used[moving], here)
+            matrix = Inverse.of(told + rest[moving]).matrix
         found = errors(layout, twin, predicted, parts)
         inverse = Inverse.of(information(predicted, jacobian, used, found) + rest)
 
