@@ -168,6 +168,13 @@ def test_scan_and_switch(rng):
     agree(fn, rng.uniform(size=25), rng.integers(-2, 5, 25).astype(np.int32))
 
 
+def test_the_gradient_of_branches_that_remember_unlike_things(rng):
+    def fn(x, y):
+        return lax.cond(x > 0.0, lambda x, y: jnp.sin(x) * y + jnp.exp(x * y), lambda x, y: x + y, x, y)
+
+    agree(jax.grad(fn, argnums=(0, 1)), *rng.normal(size=(2, LANES)))
+
+
 def test_a_shared_condition_takes_one_branch(rng):
     def fn(x, flag, k):
         a = lax.cond(flag, lambda v: jnp.sin(v) * jnp.exp(v), lambda v: lax.fori_loop(0, 3, lambda i, q: q + v, v), x)

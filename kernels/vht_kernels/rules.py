@@ -499,6 +499,12 @@ def _reduce_precision(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
     raise unsupported(eqn, f"only the precision of float32 and float64 is known, but got bits {wanted}")
 
 
+@_rule("empty", "empty2", params=("dtype",))
+def _empty(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
+    # where a branch that is not taken has nothing to hand to the derivative of `lax.cond`; zero, as XLA makes it
+    return e.constant(0, np.dtype(eqn.params["dtype"]))
+
+
 # ---------------------------------------------------------------------------------------------------- shapes
 
 
