@@ -71,6 +71,7 @@ int cuLibraryLoadData(void **library, const char *ptx, int *options, void **valu
 void compile_late(void) { strcpy(said, "line 2: compiled when first run"); }
 int cuLibraryGetKernel(void **kernel, void *library, const char *name) {
   *kernel = (void *)4242;
+  if (strstr(text, "sought")) { strcpy(said, "line 2: when sought"); return 218; }
   return strstr(library, name) ? 0 : 500;
 }
 int cuKernelGetAttribute(int *value, int attribute, void *kernel, int device) {
@@ -169,7 +170,7 @@ def test_what_the_driver_refuses_is_told(card):
     assert words.startswith(
         "lanes: the GPU does not start the kernel of `tables`: out of memory (CUDA error 2); its threads"
     )
-    assert words.endswith("set XLA_PYTHON_CLIENT_MEM_FRACTION to 0.5, or less, before JAX starts")
+    assert words.endswith("set XLA_CLIENT_MEM_FRACTION to 0.5, or less, before JAX starts")
     with pytest.raises(Refused) as refused:
         run(card, 5, code=719)
     code, words = refused.value.args
@@ -219,6 +220,8 @@ def test_a_text_that_the_driver_refuses(card):
         driver.load_kernel("nonsense", "k")
     with pytest.raises(driver.DriverError, match="cuLibraryGetKernel"):
         driver.load_kernel(".version 7.0", "absent")
+    with pytest.raises(driver.DriverError, match="refuses a kernel: line 2: when sought"):
+        driver.load_kernel(".version 7.0 sought k", "k")
     # found out when machine code is made, which is at once
     with pytest.raises(driver.DriverError, match="refuses a kernel: line 3: too late"):
         driver.load_kernel(".version 7.0 late k", "k")

@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.dry_run or options.cpu:
         os.environ["JAX_PLATFORMS"] = "cpu"
+    elif "cpu" not in (platforms := os.environ.get("JAX_PLATFORMS", "cpu")).split(","):
+        os.environ["JAX_PLATFORMS"] = f"{platforms},cpu"  # what the device gives is compared with what the CPU gives
     from benchmarks.gpu import cases
 
     if unknown := [name for name in options.parts if name not in cases.FULL]:
@@ -133,16 +135,6 @@ def _show(bench: Any) -> None:
     from benchmarks.gpu import summary
     from benchmarks.outcome import shown
 
-    for label, told in (("not here", bench.unavailable), ("failed", bench.failed), ("not run", bench.not_run)):
-        for what, why in told.items():
-            print(f"{label}: {what}: {why}")
-    for note in (*summary.NOTES, *summary.published()):
-        print(f"  {note}")
-    for target in summary.targets(bench):
-        word = {True: "met", False: "MISSED", None: "not measured"}[target.met]
-        found = "-" if target.measured is None else f"{target.measured:.3g} {target.unit}".strip()
-        limit = f"{'at least' if target.at_least else 'at most'} {target.wanted:g} {target.unit}".strip()
-        print(f"{word:>12}  {target.what}: {found} ({limit})")
     for table in summary.tables(bench):
         print(f"\n{table.title}")
         texts = [[column.heading for column in table.columns]]
@@ -151,6 +143,18 @@ def _show(bench: Any) -> None:
         for line in texts:
             cells = zip(line, widths, table.columns, strict=True)
             print("  ".join(text.rjust(w) if column.form else text.ljust(w) for text, w, column in cells).rstrip())
+    print()
+    for note in (*summary.NOTES, *summary.published()):
+        print(f"  {note}")
+    # last, since the end is what is kept of a long output
+    for label, told in (("not here", bench.unavailable), ("not run", bench.not_run), ("failed", bench.failed)):
+        for what, why in told.items():
+            print(f"{label}: {what}: {why}")
+    for target in summary.targets(bench):
+        word = {True: "met", False: "MISSED", None: "not measured"}[target.met]
+        found = "-" if target.measured is None else f"{target.measured:.3g} {target.unit}".strip()
+        limit = f"{'at least' if target.at_least else 'at most'} {target.wanted:g} {target.unit}".strip()
+        print(f"{word:>12}  {target.what}: {found} ({limit})")
 
 
 if __name__ == "__main__":

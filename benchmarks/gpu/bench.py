@@ -110,5 +110,5 @@ class Bench:
         if kind in self.told:
             before, seconds = self.told[kind]
             expected = seconds * size / before * calls
-            if size > before and expected > self.left:
+            if size >= before and expected > self.left:
                 raise OutOfTime(f"would take {expected:.0f} s, with {max(self.left, 0.0):.0f} s left")

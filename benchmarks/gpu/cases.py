@@ -159,7 +159,9 @@ def _lorenz96() -> Iterator[Ensemble]:
 FULL: dict[str, tuple[Case, ...]] = {
     "check": (Check(),),
     "circulation": tuple(
-        Ensemble("circulation", precision, 2**17, Settings(1e-4), truth=1e-10, check=1024, most=40.0)
+        Ensemble(
+            "circulation", precision, 2**17, Settings(1e-4), cpu_trajectories=2**12, truth=1e-10, check=1024, most=40.0
+        )
         for precision in PRECISIONS[::-1]
     ),
     "lorenz": tuple(_lorenz(23, 17)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from benchmarks.gpu import lanes, operations, peer_diffrax, peer_packages
 from benchmarks.gpu.bench import Bench, Row
 from benchmarks.gpu.cases import CPU, CUBIE, CUDA, CUDA_TRANSFER, DIFFRAX, LANES, TRANSFER, Ensemble
 from benchmarks.gpu.problems import Columns, errors, of_all, problem, rolled
-from benchmarks.gpu.timing import Timed, timed
+from benchmarks.gpu.timing import FEWEST, Timed, timed
 from benchmarks.gpu.worker import Answer
 from benchmarks.peers.build import Unavailable
 
@@ -138,8 +139,21 @@ class Run:
             return {"operations_a_step": dict(each)} | self.against_limits(each, steps, moved, found.median)
 
         label = f"{self.label}: {LANES}"
+        row |= self.bench.optional(f"{label}, queued", lambda: self.queued(made, found.median, row["ok"]))
         row |= self.bench.optional(f"{label}, operations", beside_limits)
         return row | self.bench.optional(f"{label}, registers", lambda: self.usage(made.programs))
+
+    def queued(self, made: lanes.Compiled, seconds: float, ok: int) -> Row:
+        """A call among others, each begun before the last has ended, as the program by hand makes its own."""
+        calls = max(FEWEST, min(self.case.repeats, int(self.case.most / seconds)))
+        given = jax.block_until_ready(jax.device_put(made.given(self.columns)))
+        result = jax.block_until_ready(made.run(given))
+        begin = time.perf_counter()
+        for _ in range(calls):
+            result = made.run(given)
+        jax.block_until_ready(result)
+        each = (time.perf_counter() - begin) / calls
+        return {"queued_milliseconds": 1e3 * each, "queued_rate": ok / each, "queued_calls": calls}
 
     def transfer(self, truth: Truth | None) -> Row:
         """From NumPy to NumPy."""
@@ -265,8 +279,6 @@ class Run:
         return self.row(CUDA, count, ok, float(np.median(found.kernel_seconds)), found.kernel_seconds) | shared
 
     def diffrax(self, truth: Truth | None) -> Row:
-        import time
-
         case = self.case
         settings = case.settings if case.peer_rtol is None else case.settings.but(rtol=case.peer_rtol)
         count = min(case.peer_trajectories or case.trajectories, case.trajectories)

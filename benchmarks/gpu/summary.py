@@ -27,6 +27,7 @@ ENSEMBLES = (
     Column("ok", "ok", ",d"),
     Column("ms", "milliseconds", ",.4g"),
     Column("x", "repeats", "d"),
+    Column("queued ms", "queued_milliseconds", ",.4g"),
     Column("per s", "rate", ",.3g"),
     Column("rtol", "rtol", ".0e"),
     Column("steps a trajectory", "steps", ",.0f"),
@@ -138,19 +139,19 @@ def ratios(bench: Bench) -> list[Row]:
     found = []
     for key, solvers in cases.items():
 
-        def over(name: str, own: str = LANES, solvers: dict[str, Row] = solvers) -> float | None:
+        def over(name: str, own: str = LANES, kept: str = "rate", solvers: dict[str, Row] = solvers) -> float | None:
             if name not in solvers or own not in solvers or not solvers[name]["rate"]:
                 return None
             # of as many trajectories as the other had, where it had fewer than all (two cores are full with far fewer)
             fewer = name == DIFFRAX and solvers[name]["solved"] < solvers[name]["trajectories"]
-            rate = solvers[name].get("lanes_rate") if fewer else solvers[own]["rate"]
+            rate = solvers[name].get("lanes_rate") if fewer else solvers[own].get(kept)
             return None if rate is None else rate / solvers[name]["rate"]
 
         row: Row = dict(zip(_KEY, key, strict=True))
         row["lanes"] = solvers[LANES]["milliseconds"] if LANES in solvers else None
         row["transfer"] = solvers[TRANSFER]["milliseconds"] if TRANSFER in solvers else None
         row["diffrax_solved"] = solvers[DIFFRAX]["solved"] if DIFFRAX in solvers else None
-        row |= {"cuda": over(CUDA), "diffrax": over(DIFFRAX), "cpu": over(CPU)}
+        row |= {"cuda": over(CUDA, kept="queued_rate"), "diffrax": over(DIFFRAX), "cpu": over(CPU)}
         row |= {"cuda_transfer": over(CUDA_TRANSFER, TRANSFER), "cubie": over(CUBIE, TRANSFER)}
         if row["problem"] == "lorenz" and row["precision"] == "float32":
             told = [times.get(row["trajectories"]) for times in PUBLISHED[row["mode"]].values()]
@@ -229,7 +230,8 @@ def published() -> list[str]:
 NOTES = (
     "Times: medians of calls with fresh inputs, after one that is not counted (x 1: the first call alone, compiled before, "
     "where more would take too long); on the device from inputs that lie there until the results do, with transfer from NumPy "
-    "to NumPy. CUDA by hand: events of the device; transfer from pinned memory.",
+    "to NumPy. Queued: a call among others, each begun before the last has ended. CUDA by hand: events of the device, of calls "
+    "one after another, which is set beside the queued calls of lanes; transfer from pinned memory.",
     "Errors: at the end, largest over the states of |error| / (|state| + threshold), threshold = atol / rtol; against the CPU "
     "lanes in float64 at a tight tolerance. Off the CPU: the same against the CPU lanes at equal settings and precision.",
     "Operations: +, -, *, /, roots, extrema and elementary functions of one step, one each, times the steps the solver "

@@ -136,7 +136,7 @@ def load_kernel(ptx: str, name: str, ordinal: int = 0) -> int:
 
     code = _ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0)
     accept(code, "cuLibraryLoadData")
-    check(_ask(driver, "cuLibraryGetKernel", ctypes.byref(kernel), loaded, name.encode()), "cuLibraryGetKernel")
+    accept(_ask(driver, "cuLibraryGetKernel", ctypes.byref(kernel), loaded, name.encode()), "cuLibraryGetKernel")
     with _context(driver, ordinal):
         accept(_ask(driver, "cuKernelGetFunction", ctypes.byref(ctypes.c_void_p()), kernel), "cuKernelGetFunction")
     return kernel.value or 0

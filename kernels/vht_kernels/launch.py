@@ -15,7 +15,7 @@ from vht_kernels.call_frame import INTERNAL, RESOURCE_EXHAUSTED, common_ir, gath
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY: local memory for the threads could not be had
 # a thread's own memory is the driver's to give, for as many threads as the GPU holds at once, however few are asked for
 _HINT = (
-    "; its threads need memory of their own beside what XLA has taken for arrays: set XLA_PYTHON_CLIENT_MEM_FRACTION to 0.5, "
+    "; its threads need memory of their own beside what XLA has taken for arrays: set XLA_CLIENT_MEM_FRACTION to 0.5, "
     "or less, before JAX starts"
 )
 # CUDA_ERROR_HARDWARE_STACK_ERROR (714) to CUDA_ERROR_LAUNCH_FAILED (719), and CUDA_ERROR_ILLEGAL_ADDRESS: what a kernel does

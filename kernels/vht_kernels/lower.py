@@ -281,8 +281,8 @@ _STRUCTURED: dict[str, Callable[[Any, Any, list[Operand]], list[Operand]]] = {
 # ---------------------------------------------------------------------------------------------------- what is known
 
 _ARRAY_MESSAGE = (
-    "inside lanes every value is a scalar; arrays are tables, used through read, write, length and full_like (the reverse "
-    "mode of a loop makes arrays too: take its derivatives forwards, as jax.jvp and jax.jacfwd do)"
+    "inside lanes every value is a scalar; arrays are tables, used through read, write, length and full_like (of derivatives, "
+    "jax.jvp makes no arrays; jax.jacfwd, jax.jacrev and the reverse mode of a loop do)"
 )
 
 
