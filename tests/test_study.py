@@ -219,6 +219,14 @@ class TestMeaning:
         expected = 5.0 * np.exp(-2.8 / np.array([10.0, 20.0]))
         np.testing.assert_allclose(trajectory.values["central"][:, 1], expected, rtol=1e-6)
 
+    def test_twins_are_listed_once(self, load, tmp_path):
+        for name in ("twins.csv", "others.csv"):
+            (tmp_path / name).write_text("twin,V [L]\na,10\nb,20\n")
+        text = 'model = "oral_drug"\n[simulate]\nuntil = "1 h"\ntwins = "twins.csv"\n[tables]\ncovariates = '
+        assert load(text + '"twins.csv"', "simulate").simulate().names == ("a", "b")
+        with pytest.raises(InvalidStudy, match=r"simulate\.twins.*listed here and in `tables\.covariates` as well"):
+            load(text + '"others.csv"', "simulate")
+
     def test_settings_are_plain_and_resolved(self, load):
         import json
 

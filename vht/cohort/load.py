@@ -270,6 +270,10 @@ class _Reader:
         if self.verb == "simulate":
             files.pop("measurements", None)
             if isinstance(wanted, str):
+                if files.get("covariates", folder / wanted) != folder / wanted:
+                    self.note(
+                        "simulate.twins", "The twins are listed here and in `tables.covariates` as well: keep one."
+                    )
                 files["covariates"] = folder / wanted
         for name, file in files.items():
             if not file.is_file():
