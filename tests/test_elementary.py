@@ -165,6 +165,11 @@ def log_gamma(x):
     return mp.re(mp.loggamma(x))
 
 
+def digamma(x):
+    # mpmath loses itself far away
+    return mp.log(x) - 1 / (2 * x) if x > mp.mpf(2) ** 100 else mp.digamma(x)
+
+
 def inverse_erf(x):
     return mp.sign(x) * mp.inf if abs(x) == 1 else mp.erfinv(x)
 
@@ -211,6 +216,7 @@ FUNCTIONS = {
         (0.5, 0.9, 0.999, 0.999999, 1, -1),
     ),
     "lgamma": (log_gamma, whole_line, (-30, 60), (0.5, 0.7, 1, 1.5, 2, 2.5, 8, -0.5, -3, 1e-10)),
+    "digamma": (digamma, (0, INFINITY), (0, 60), (1, 1.4616321449683622, 1.5, 2.5, 3.5, 7.5, 8, 1e-10)),
 }
 WHOLE = ("floor", "ceil", "sign")
 
@@ -227,7 +233,7 @@ def numbers_for(name, dtype, n):
     x = np.concatenate(x)
     if low == 0 or low == 1:
         x = np.abs(x)
-    x = x[np.isfinite(x) & (x >= low) & (x <= high) & ((x != 0) | (name not in ("log", "rsqrt")))]
+    x = x[np.isfinite(x) & (x >= low) & (x <= high) & ((x != 0) | (name not in ("log", "rsqrt", "digamma")))]
     return x[np.abs(x) != 1] if name in ("log1p", "atanh") else x
 
 
@@ -275,6 +281,18 @@ def test_as_accurate_as_the_readme_says(name, dtype):
     assert_close(name, dtype, x)
 
 
+@dtypes
+def test_digamma_of_negative_numbers_is_as_accurate_as_its_two_parts(dtype):
+    random = np.random.default_rng(6)
+    x = -np.abs(np.concatenate([log_uniform(random, dtype, 240), random.uniform(0, 60, 240).astype(dtype)]))
+    x = x[x != np.floor(x)]
+    for at, value in zip(x, apply("digamma", dtype, x), strict=True):
+        exact = mp.mpf(float(at))
+        parts = mp.digamma(1 - exact), -mp.pi * mp.cospi(exact) / mp.sinpi(exact)
+        if abs(sum(parts)) < float(np.finfo(dtype).max):
+            assert abs(mp.mpf(float(value)) - sum(parts)) <= 2 * float(np.finfo(dtype).eps) * max(map(abs, parts)), at
+
+
 def test_cosine_of_the_double_closest_to_a_quarter_turn():
     found = apply("cos", np.float64, np.array([CLOSEST_TO_QUARTER_TURN]))
     assert found[0] == pytest.approx(-4.68716592425462761112e-19, rel=1e-15, abs=0)
@@ -310,6 +328,7 @@ SPECIAL = {
     "erfc": (1.0, 1.0, 0.0, 2.0, NAN),
     "erf_inv": (0.0, -0.0, NAN, NAN, NAN),
     "lgamma": (INFINITY, INFINITY, INFINITY, INFINITY, NAN),
+    "digamma": (NAN, NAN, INFINITY, NAN, NAN),
     "floor": (0.0, -0.0, INFINITY, -INFINITY, NAN),
     "ceil": (0.0, -0.0, INFINITY, -INFINITY, NAN),
     "sign": (0.0, -0.0, 1.0, -1.0, NAN),
@@ -330,6 +349,7 @@ EXACTLY = {
     "cbrt": {8.0: 2.0, -27.0: -3.0, 1.0: 1.0},
     "erf_inv": {1.0: INFINITY, -1.0: -INFINITY, 1.5: NAN, -3e38: NAN},
     "lgamma": {1.0: 0.0, 2.0: 0.0, -1.0: INFINITY, -20.0: INFINITY, -3e38: INFINITY},
+    "digamma": {-1.0: NAN, -20.0: NAN, -3e38: NAN},
     "tanh": {100.0: 1.0, -100.0: -1.0},
     "logistic": {100.0: 1.0, -800.0: 0.0},
     "sinh": {1000.0: INFINITY, -1000.0: -INFINITY},
@@ -482,6 +502,7 @@ THROUGH_JAX = {
     "cbrt": jnp.cbrt,
     "erfc": jax.scipy.special.erfc,
     "lgamma": jax.scipy.special.gammaln,
+    "digamma": jax.scipy.special.digamma,
 }
 
 

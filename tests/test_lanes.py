@@ -168,6 +168,10 @@ def test_scan_and_switch(rng):
     agree(fn, rng.uniform(size=25), rng.integers(-2, 5, 25).astype(np.int32))
 
 
+def test_the_gradient_of_the_logarithm_of_a_factorial(rng):
+    agree(jax.grad(lambda n: jax.scipy.special.gammaln(n + 1.0)), rng.uniform(-0.9, 30.0, size=LANES))
+
+
 def test_the_gradient_of_branches_that_remember_unlike_things(rng):
     def fn(x, y):
         return lax.cond(x > 0.0, lambda x, y: jnp.sin(x) * y + jnp.exp(x * y), lambda x, y: x + y, x, y)

@@ -60,7 +60,7 @@ def _functions(x: Any, y: Any) -> Any:
     within, positive = jnp.tanh(x), abs(x) + x.dtype.type(0.1)
     plain = [jnp.exp, jnp.expm1, jnp.sin, jnp.cos, jnp.tan, jnp.sinh, jnp.cosh, jnp.arctan, jnp.arcsinh, jnp.cbrt]
     inside = [jnp.arcsin, jnp.arccos, jnp.arctanh, lax.erf_inv]
-    above = [jnp.log, jnp.log1p, jnp.sqrt, lax.rsqrt, lax.lgamma]
+    above = [jnp.log, jnp.log1p, jnp.sqrt, lax.rsqrt, lax.lgamma, lax.digamma]
     found = [f(x) for f in (*plain, jax.nn.sigmoid, lax.erf, lax.erfc)]
     found += [f(within) for f in inside] + [f(positive) for f in above] + [jnp.arccosh(positive + x.dtype.type(1.0))]
     return [*found, jnp.power(positive, y), jnp.arctan2(x, y), lax.rem(x, y), jnp.cos(np.pi * x), x / y, jnp.floor(x)]

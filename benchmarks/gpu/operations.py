@@ -32,7 +32,21 @@ _ONE = frozenset(
             "rem",
             "pow",
         ),
-        *("exp", "exp2", "expm1", "log", "log1p", "log2", "logistic", "erf", "erfc", "erf_inv", "lgamma", "nextafter"),
+        *(
+            "exp",
+            "exp2",
+            "expm1",
+            "log",
+            "log1p",
+            "log2",
+            "logistic",
+            "erf",
+            "erfc",
+            "erf_inv",
+            "lgamma",
+            "digamma",
+            "nextafter",
+        ),
         *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
     )
 )

@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, Callable[..., Lane]] = {
     "erfc": special.erfc,
     "erf_inv": special.erf_inv,
     "lgamma": special.lgamma,
+    "digamma": special.digamma,
     "sqrt": arithmetic.sqrt,
     "rsqrt": arithmetic.rsqrt,
     "cbrt": arithmetic.cbrt,

@@ -290,7 +290,7 @@ def _function(name: str) -> None:
 for _name in (
     *("exp", "exp2", "expm1", "log", "log1p", "sqrt", "rsqrt", "cbrt", "logistic"),
     *("tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
-    *("erf", "erfc", "erf_inv", "lgamma", "floor", "ceil", "nextafter"),
+    *("erf", "erfc", "erf_inv", "lgamma", "digamma", "floor", "ceil", "nextafter"),
 ):
     _function(_name)
 

@@ -1,10 +1,11 @@
-"""erf, erfc, the inverse of erf and log |gamma|. Single precision is computed in double and rounded.
+"""erf, erfc, the inverse of erf, log |gamma| and its derivative. Single precision is computed in double and rounded.
 
 Polynomials: own minimax fits (Remez exchange in 50 digits) of ``erf(x) / x``; of ``(1 + 2 x) exp(x^2) erfc(x)`` in
 ``(x - 4) / (x + 4)`` (the mapping of Shepherd and Laframboise, Math. Comp. 36, 1981); of ``erf_inv(x) / x`` in
 ``w = -log(1 - x^2)`` or its root (as Giles, GPU Computing Gems, 2011, does); of ``lgamma(x) / (x - 1)`` and
-``lgamma(x) / (x - 2)`` around 1 and 2; and of what Stirling's formula leaves. For negative arguments log |gamma| is taken
-in twice the precision by reflection, because it has zeros there.
+``lgamma(x) / (x - 2)`` around 1 and 2; of ``digamma(x)`` over the distance from its zero; and of what Stirling's formula and
+its derivative leave. For negative arguments log |gamma| is taken in twice the precision by reflection, because it has zeros
+there; digamma has too, but next to them is as accurate as the two numbers that cancel there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import factorial
 
-from vht_kernels import double_double, exponential
+from vht_kernels import double_double, exponential, trigonometric
 from vht_kernels.double_double import DoubleDouble
 from vht_kernels.lane_maths import Lane, Maths
 
@@ -83,6 +84,22 @@ LGAMMA_TWO = (
 STIRLING = (
     *(0.08333333333333333, -0.0027777777777741003, 0.0007936507898357514, -0.0005952366071721685),
     *(0.0008414728740585344, -0.0018905412361531668, 0.00506927389966217),
+)
+# digamma(x) / (x - DIGAMMA_ZERO) in x - 1.75 from 1 to 2.5
+DIGAMMA_ZERO = (1.4616321449683622, 9.549995429965697e-17)
+DIGAMMA = (
+    *(0.8581832171262995, -0.3262546278681058, 0.15712011335203538, -0.08228558635576322, 0.04479965445348678),
+    *(-0.02489004848993409, 0.013985786156919323, -0.007910468750107487, 0.004491814241729342),
+    *(-0.0025566869224080526, 0.0014573683952243842, -0.0008314931364254675, 0.0004747283711739744),
+    *(-0.0002711169442580185, 0.0001545894558979306, -8.827300437160079e-05, 5.140772898282486e-05),
+    *(-2.9482534934396624e-05, 1.447017870930344e-05, -8.076893371198843e-06, 8.526964605486504e-06),
+    *(-5.086400558321128e-06, -1.2470679176502895e-06, 8.509058071115984e-07, 2.0816486117498075e-06),
+    -1.2288506427472373e-06,
+)
+# what is left of log(x) - digamma(x) - 1 / (2 x), times x^2, in 1 / x^2, from 8 on
+DIGAMMA_FAR = (
+    *(0.08333333333333288, -0.008333333331222582, 0.00396825237034621, -0.004166222559864713, 0.00751944623254128),
+    -0.01772030411383999,
 )
 HALF_LOG_2PI = (0.9189385332046728, -3.8782941580672414e-17)
 LOG_PI = (1.1447298858494002, 1.0265951162707826e-17)
@@ -238,3 +255,37 @@ def _lgamma_from_one(m: Maths, x: DoubleDouble) -> DoubleDouble:
     rest = z * double_double.polynomial(z * z, series, 8)
     main = (x + (-0.5, 0.0)) * double_double.log(x) - x
     return main + HALF_LOG_2PI + rest - double_double.log(DoubleDouble(product, product_low))
+
+
+# ---------------------------------------------------------------------------------------------------- digamma
+
+
+@_widening
+def digamma(m: Maths, x: Lane) -> Lane:
+    reflect = x < 0.0
+    result = _digamma_positive(m, m.select(reflect, 1.0 - x, x))
+
+    def reflected() -> list[Lane]:
+        cotangent = trigonometric.cospi(m, x) / trigonometric.sinpi(m, x)
+        return [m.select(reflect, m.fma(cotangent, -PI[0], result), result)]
+
+    (result,) = m.where_any(reflect, reflected, [result])
+    return m.select(m.intrinsic("floor", x).equals(x) & (x <= 0.0), NAN, result)
+
+
+def _digamma_positive(m: Maths, x: Lane) -> Lane:
+    """For x > 0."""
+    small, large = x < 1.0, x >= 8.0
+    # v of [1, 2.5) with digamma(v) + numerator / denominator
+    steps = m.intrinsic("floor", m.clamp(x, 1.5, 8.0) - 1.5)
+    numerator, denominator = m.number(0.0), m.number(1.0)
+    for step in range(1, 7):
+        taken, factor = steps >= float(step), x - float(step)
+        numerator = m.select(taken, m.fma(numerator, factor, denominator), numerator)
+        denominator = m.select(taken, denominator * factor, denominator)
+    numerator, denominator = m.select(small, -1.0, numerator), m.select(small, x, denominator)
+    v = m.select(small, x + 1.0, x - steps)
+    core = ((v - DIGAMMA_ZERO[0]) - DIGAMMA_ZERO[1]) * m.horner(v - 1.75, DIGAMMA)
+    z = 1.0 / x
+    far = exponential.log(m, x) - m.fma(z, 0.5, z * z * m.estrin(z * z, DIGAMMA_FAR))
+    return m.select(large, far, core + numerator / denominator)
