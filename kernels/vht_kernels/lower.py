@@ -281,9 +281,8 @@ _STRUCTURED: dict[str, Callable[[Any, Any, list[Operand]], list[Operand]]] = {
 # ---------------------------------------------------------------------------------------------------- what is known
 
 _ARRAY_MESSAGE = (
-    "inside lanes every value is a scalar; arrays are tables, used through read, write, length and full_like (no arrays come of "
-    "jnp.where, as they do of jnp.select and jnp.piecewise; nor of jax.jvp, as they do of jax.jacfwd, jax.jacrev and the "
-    "reverse mode of a loop)"
+    "inside lanes every value is a scalar; arrays are tables, used through read, write, length and full_like (jnp.select and "
+    "jnp.piecewise make arrays, jnp.where does not; jax.jacfwd, jax.jacrev and the reverse mode of a loop do, jax.jvp does not)"
 )
 
 
