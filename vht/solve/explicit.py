@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, read, write
 
 from vht.solve import rough
+from vht.solve.breaks import Break
 from vht.solve.crossings import Jumps
 from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
 from vht.solve.sensitivity import Augmented, Line, own
@@ -213,6 +214,14 @@ class SideBySide(abc.ABC):
         )
         tau = tuple(jnp.zeros_like(old) if dot is None else dot for old, dot in zip(point.tau, taus, strict=False))
         return Point(y, lines, tau), after
+
+    def broken(self, found: Break, t: Scalar, point: Point, inputs: Inputs) -> Point:
+        elapsed = self.cast(t - inputs.since)
+        x, along = self.augmented.split(point.y)
+        rows = list(x)
+        for seed, s, line in zip(self.augmented.seeds, along, point.moved, strict=True):
+            rows += found.behind(s, own(seed, self.twin.parameters), line.at(elapsed))
+        return point._replace(y=tuple(rows))
 
     def happened(self, jumps: Jumps, t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Values]:
         elapsed = self.cast(t - inputs.since)

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
 from vht.solve import controller
+from vht.solve.breaks import RESOLUTION, Break, can_break, differ, first_change
 from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
 from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite
 from vht.solve.sensitivity import Augmented, Line
@@ -205,6 +206,36 @@ class _Solve:
         """The values of the events of the state."""
         return self.system.crossings(self.cast(t), self.twin.parameters, x, inputs.at(t)) if self.directions else ()
 
+    # ------------------------------------------------------------------------------------- jumps of the rates
+
+    def breaks(self, t: Scalar, inputs: Inputs, x: Values) -> bool:
+        """Whether sensitivities must be looked after where the rates jump: where there are any, and an error test."""
+        if self.loop.fixed or not self.loop.augmented.seeds or any(self.system.algebraic):
+            return False
+        return can_break(self.system, self.cast(t), self.twin.parameters, x, inputs.at(t))
+
+    def broken(self, c: _Carry, span: Span, step: Step, theta: Scalar, reached: Scalar, point: Point) -> Point:
+        """The end of a step across which a decision of the rates changed."""
+        system, p, x = self.system, self.twin.parameters, self.method.states(point)
+
+        def decided(t: Scalar, x: Values) -> Switches:
+            return system.breaks(self.cast(t), p, x, c.inputs.at(t))[0]
+
+        def inside(theta: Scalar) -> Values:
+            return self.method.inside(step, c.point, self.cast(theta))
+
+        was, end = decided(c.t, self.method.states(c.point)), decided(reached, x)
+        resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
+        at, now = first_change(
+            lambda theta: decided(c.t + theta * span.taken, inside(theta)), was, theta, end, resolution
+        )
+        # what changed and changed back has not jumped
+        now = tuple(jnp.where(differ(was, end), new, old) for new, old in zip(now, was, strict=True))
+        x = tuple(jnp.where(at < theta, there, last) for there, last in zip(inside(at), x, strict=True))
+        t = jnp.where(at < theta, c.t + at * span.taken, reached)
+        found = Break.of(system, self.cast(t), p, x, c.inputs.at(t), c.inputs.line.slopes, was, now)
+        return self.method.broken(found, t, point, c.inputs)
+
     # ------------------------------------------------------------------------------------------------------- steps
 
     def next_time(self, t: Scalar, h: Scalar, stop: Scalar) -> Scalar:
@@ -342,16 +373,21 @@ class _Solve:
         def go_on() -> Point:
             return method.accept(accepted, step, c.point)
 
+        point = lax.cond(here, land, go_on) if fired else go_on()
+        broke = jnp.array(False)
+        if self.breaks(c.t, c.inputs, step.end):
+            broke = accepted & ~all_equal(step.seen)
+            point = lax.cond(broke, lambda p: self.broken(c, span, step, theta, reached, p), lambda p: p, point)
         steps = c.steps + np.int32(1)
         spent = (steps >= twin.max_steps) & (saved.index < twin.saves)
         return c._replace(
             t=reached,
             h=h_next,
             log_error=log_error,
-            point=lax.cond(here, land, go_on) if fired else go_on(),
+            point=point,
             memo=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), step.memo, memo),
             switches=tuple(jnp.where(accepted, new, old) for new, old in zip(step.seen[-1], switches, strict=True)),
-            fresh=jnp.array(False),
+            fresh=broke,
             jumped=jnp.array(False),
             levels=levels,
             fired=fired,

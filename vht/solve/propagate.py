@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
+from vht.solve.breaks import Break
 from vht.solve.crossings import Jumps
 from vht.solve.sensitivity import Gaps
 from vht.solve.system import Scalar, Switches, Values
@@ -153,6 +154,10 @@ class Propagator(Protocol):
 
     def scheduled(self, event: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Inputs]:
         """Pass an event of the schedule: the inputs' new lines, and the jump of states and sensitivities."""
+        ...
+
+    def broken(self, found: Break, t: Scalar, point: Point, inputs: Inputs) -> Point:
+        """Everything behind a jump of the rates at a time, from the end of the step across it."""
         ...
 
     def happened(self, jumps: Jumps, t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Values]:

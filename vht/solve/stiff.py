@@ -18,6 +18,7 @@ from vht_kernels import full_like, length, read, scratch, write
 
 from vht.solve import rosenbrock as rodas
 from vht.solve import rough
+from vht.solve.breaks import Break
 from vht.solve.consistent import Constraints
 from vht.solve.crossings import Jumps
 from vht.solve.directions import Directions, Index, MovedEvents
@@ -459,6 +460,15 @@ class Stiff:
 
         s, lines, taus = self.each(of, (point.s, lines, point.tau))
         return point._replace(x=x_after, s=s, lines=lines, tau=taus, culprit=culprit), after
+
+    def broken(self, found: Break, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
+        elapsed, lines = self.elapsed(inputs, t), point.lines
+
+        def of(k: Index, table: Array) -> Array:
+            s, du = self.row(table, k), self.du(lines, k, elapsed)
+            return self.write_row(table, k, found.behind(s, self.directions.own(k, self.p), du))
+
+        return point._replace(s=self.each(of, point.s))
 
     def happened(self, jumps: Jumps, t: Scalar, point: _Point, inputs: Inputs) -> tuple[_Point, Values]:
         time, u, slopes, x, p = self.cast(t), inputs.at(t), inputs.line.slopes, point.x, self.p

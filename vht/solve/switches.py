@@ -21,6 +21,8 @@ from vht.model.gating import SMOOTH
 _COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
 _ROUNDINGS = ("floor", "ceil", "round", "sign")
 Known = tuple[Any, bool]  # a value, and whether it moves
+# sees an equation's name, its arguments and its results, which it may change
+Watch = Callable[[str, Sequence[Any], list[Any]], list[Any]]
 
 
 def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax.Array, ...]:
@@ -39,8 +41,64 @@ def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax
     still = [False] * len(jax.tree.leaves(fixed))
     moves = still + [True] * len(jax.tree.leaves(moving))
     found: list[jax.Array] = []
-    _walk(closed, jax.tree.leaves((fixed, moving)), moves, found)
+    _walk(closed, jax.tree.leaves((fixed, moving)), moves, _noting(found), found)
     return _together(found, moving)
+
+
+def breaks(
+    function: Callable[..., Any], fixed: Any, moving: Any
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    """Where a function can jump: its comparisons and roundings; arguments as of `switches`.
+
+    Maxima, minima and absolute values bend but do not jump, what equals something does so for no time, and the insides of
+    branches and loops are not looked into.
+
+    Returns:
+        What each decides, and the value each hangs on: its derivatives at the jump tell when it jumps.
+    """
+    outcomes: list[jax.Array] = []
+    levels: list[jax.Array] = []
+
+    def watch(name: str, values: Sequence[Any], outs: list[Any]) -> list[Any]:
+        if (found := _decided(name, values, outs[0])) is not None:
+            outcomes.append(found[0])
+            levels.append(found[1])
+        return outs
+
+    _walk_over(function, fixed, moving, watch)
+    return tuple(outcomes), tuple(levels)
+
+
+def held(function: Callable[..., Any], fixed: Any, moving: Any, outcomes: Sequence[jax.Array]) -> list[Any]:
+    """The function's values, as a flat list, where it decides as told (by `breaks`), wherever its arguments lie."""
+    left = list(outcomes)
+
+    def watch(name: str, values: Sequence[Any], outs: list[Any]) -> list[Any]:
+        if _decided(name, values, outs[0]) is None:
+            return outs
+        told = left.pop(0)
+        return [values[0] - told * values[1]] if name == "rem" else [told]
+
+    return _walk_over(function, fixed, moving, watch)
+
+
+def _walk_over(function: Callable[..., Any], fixed: Any, moving: Any, watch: Watch) -> list[Any]:
+    closed = jax.make_jaxpr(function)(fixed, moving)
+    moves = [False] * len(jax.tree.leaves(fixed)) + [True] * len(jax.tree.leaves(moving))
+    return [value for value, _ in _walk(closed, jax.tree.leaves((fixed, moving)), moves, watch)]
+
+
+def _decided(name: str, values: Sequence[Any], out: Any) -> tuple[jax.Array, jax.Array] | None:
+    """What an equation decides, and the value that this hangs on, if it can make its function jump."""
+    if not values or not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
+        return None
+    if name in ("gt", "lt", "ge", "le"):
+        return out, lax.sub(*values)
+    if name in _ROUNDINGS or (name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.floating)):
+        return out, values[0]
+    if name == "rem":
+        return lax.round(lax.div(lax.sub(values[0], out), values[1])), lax.div(*values)
+    return None
 
 
 def _together(found: Sequence[jax.Array], moving: Any) -> tuple[jax.Array, ...]:
@@ -75,8 +133,18 @@ def all_equal(rows: Sequence[Sequence[jax.Array]]) -> jax.Array:
     return different == 0
 
 
-def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], found: list[Any]) -> list[Known]:
-    """Evaluate a jaxpr, note what switches; returns its values and which of them move."""
+def _walk(
+    closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], watch: Watch, inside: list[Any] | None = None
+) -> list[Known]:
+    """Evaluate a jaxpr under watch; returns its values and which of them move.
+
+    Args:
+        closed: the jaxpr.
+        args: its arguments.
+        moves: which of them move.
+        watch: is shown every equation with an argument that moves.
+        inside: gets what switches within branches; without it they are not looked into.
+    """
     jaxpr = closed.jaxpr
     env: dict[Any, Known] = dict(zip(jaxpr.constvars, ((c, False) for c in closed.consts), strict=True))
     env.update(zip(jaxpr.invars, zip(args, moves, strict=True), strict=True))
@@ -93,14 +161,13 @@ def _walk(closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], f
             # made of pieces that join smoothly
             outs = [(o, any(moving)) for o in eqn.primitive.bind(*values, **eqn.params)]
         elif inner is not None and eqn.primitive.name != "scan":
-            outs = _walk(inner, values, moving, found)
-        elif eqn.primitive.name == "cond" and any(moving):
-            outs = _choose(eqn.params["branches"], values, moving, found)
+            outs = _walk(inner, values, moving, watch, inside)
+        elif eqn.primitive.name == "cond" and any(moving) and inside is not None:
+            outs = _choose(eqn.params["branches"], values, moving, inside)
         else:
             out = eqn.primitive.bind(*values, **eqn.params)
-            outs = [(o, any(moving)) for o in (out if eqn.primitive.multiple_results else [out])]
-            if any(moving):
-                _note(eqn.primitive.name, values, outs, found)
+            out = list(out) if eqn.primitive.multiple_results else [out]
+            outs = [(o, any(moving)) for o in (watch(eqn.primitive.name, values, out) if any(moving) else out)]
         env.update(zip(eqn.outvars, outs, strict=True))
     return [known(v) for v in jaxpr.outvars]
 
@@ -112,7 +179,7 @@ def _choose(
 
     def walk(branch: jex.ClosedJaxpr, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         inside: list[Any] = []
-        outs = _walk(branch, args, moving[1:], inside)
+        outs = _walk(branch, args, moving[1:], _noting(inside), inside)
         return [value for value, _ in outs], inside
 
     index, *args = values
@@ -132,20 +199,29 @@ def _choose(
     return [(value, True) for value in outs]
 
 
-def _note(name: str, values: Sequence[Any], outs: Sequence[Known], found: list[Any]) -> None:
+def _noting(found: list[Any]) -> Watch:
+    def watch(name: str, values: Sequence[Any], outs: list[Any]) -> list[Any]:
+        if values:
+            _note(name, values, outs[0], found)
+        return outs
+
+    return watch
+
+
+def _note(name: str, values: Sequence[Any], out: Any, found: list[Any]) -> None:
     if not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
         return
     if name in _COMPARISONS or name in _ROUNDINGS:
-        found.append(outs[0][0])
+        found.append(out)
     elif name in ("max", "min"):
         found.append(lax.gt(*values))
     elif name == "abs":
         found.append(lax.lt(values[0], jnp.zeros_like(values[0])))
     elif name == "rem":
         # how often the divisor fits: a whole number, found without the rounding of the remainder
-        found.append(lax.round(lax.div(lax.sub(values[0], outs[0][0]), values[1])))
-    elif name == "convert_element_type" and not jnp.issubdtype(outs[0][0].dtype, jnp.floating):
-        found.append(outs[0][0])
+        found.append(lax.round(lax.div(lax.sub(values[0], out), values[1])))
+    elif name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.floating):
+        found.append(out)
     elif name == "clamp":
         low, value, high = values
         found.extend((lax.lt(value, low), lax.gt(value, high)))

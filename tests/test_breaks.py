@@ -1,0 +1,178 @@
+"""Derivatives where the rates jump, by closed forms and by differences: ``jnp.where``, roundings, remainders."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vht
+from vht.model import Organ, Scalar, Vars, param, port, state
+from vht.solve import Rodas5P, Tsit5, simulate, simulate_with_jacobian
+
+TIGHT = {"rtol": 1e-9, "atol": 1e-11}
+METHODS = [Tsit5(**TIGHT), Rodas5P(**TIGHT)]
+methods = pytest.mark.parametrize("method", METHODS, ids=["Tsit5", "Rodas5P"])
+
+
+class Feed(Organ):
+    """Fed until a time, lost in proportion, spilt above a level."""
+
+    time = "h"
+    rate: Scalar = param(1.0, "mg/h", "feeding")
+    until: Scalar = param(2.0, "h", "when feeding ends")
+    cut: Scalar = param(1.0, "mg", "where spilling begins")
+    spill: Scalar = param(0.5, "1/h", "spilling")
+    k: Scalar = param(0.1, "1/h", "loss")
+
+    class State(Vars):
+        A: Scalar = state(0.0, "mg", "amount")
+
+    def rates(self, t, x, u):
+        fed = jnp.where(t < self.until, self.rate, 0.0 * self.rate)
+        spilt = jnp.where(x.A - self.cut > 0.0, self.spill * x.A, 0.0 * self.spill * x.A)
+        return self.State(A=fed - self.k * x.A - spilt)
+
+
+class Pulses(Organ):
+    """Fed in the first part of each period, and by a clock that counts whole days."""
+
+    time = "h"
+    rate: Scalar = param(1.0, "mg/h", "feeding")
+    period: Scalar = param(3.0, "h", "from one pulse to the next")
+    width: Scalar = param(1.0, "h", "how long a pulse lasts")
+    k: Scalar = param(0.2, "1/h", "loss")
+    unit: Scalar = param(1.0, "mg/h", "feeding a period that has passed")
+
+    class State(Vars):
+        A: Scalar = state(0.0, "mg", "amount")
+        B: Scalar = state(0.0, "mg", "amount fed by the count of periods")
+
+    def rates(self, t, x, u):
+        fed = jnp.where(t % self.period < self.width, self.rate, 0.0 * self.rate)
+        return self.State(A=fed - self.k * x.A, B=self.unit * jnp.floor(t / self.period))
+
+
+class Heater(Organ):
+    """Warms towards an input, faster above a level than below; one bend without a jump."""
+
+    time = "h"
+    slow: Scalar = param(0.3, "1/h", "below")
+    fast: Scalar = param(0.9, "1/h", "above")
+    level: Scalar = param(0.4, "1", "between them")
+
+    class In(Vars):
+        T: Scalar = port("1", "outside")
+
+    class State(Vars):
+        x: Scalar = state(0.0, "1", "inside, with a jump")
+        y: Scalar = state(0.0, "1", "inside, with a bend")
+
+    def rates(self, t, x, u):
+        above = x.y > self.level
+        return self.State(
+            x=jnp.where(x.x > self.level, self.fast, self.slow) * (u.T - x.x),
+            y=self.slow * u.T - jnp.where(above, self.fast * (x.y - self.level), 0.0 * self.fast * x.y),
+        )
+
+
+def slopes(model, times, free, method, **more):
+    """The Jacobian of the first twin by state, after a look at its status."""
+    found, jacobian = simulate_with_jacobian(model, times, free=free, method=method, **more)
+    assert found.ok.all(), found.failures()
+    return {name: np.asarray(table)[0] for name, table in jacobian.items()}
+
+
+def differences(model, times, free, at, h=1e-5, **more):
+    """Central differences at a tight tolerance, by state; `at` gives where."""
+    method = Tsit5(rtol=1e-12, atol=1e-14)
+
+    def solved(name, value):
+        if name.startswith("initial."):
+            return simulate(model, times, initial={name.removeprefix("initial."): value}, method=method, **more)
+        return simulate(model, times, twins={name: value}, method=method, **more)
+
+    found = [(solved(n, at[n] + h).values, solved(n, at[n] - h).values) for n in free]
+    return {s: np.stack([(up[s][0] - down[s][0]) / (2 * h) for up, down in found], axis=-1) for s in found[0][0]}
+
+
+@methods
+def test_by_when_feeding_ends(method):
+    """A(T) = rate / k (exp(-k (T - until)) - exp(-k T)) below the level."""
+    model, times = Feed(cut=9.0), np.array([1.0, 2.0, 3.0, 7.0])
+    found = slopes(model, times, ["until", "rate", "k"], method)["A"]
+    gone, k, until = times - 2.0, 0.1, 2.0
+    by_until = np.where(times > until, np.exp(-k * gone), 0.0)
+    np.testing.assert_allclose(found[[0, 2, 3], 0], by_until[[0, 2, 3]], rtol=1e-7, atol=1e-9)
+    last = np.minimum(times, until)
+    by_rate = (np.exp(-k * (times - last)) - np.exp(-k * times)) / k
+    np.testing.assert_allclose(found[:, 1], by_rate, rtol=1e-7)
+
+
+@methods
+def test_across_a_level_and_an_end(method):
+    free, at = ["until", "cut", "rate", "spill", "k", "initial.A"], [2.0, 1.0, 1.0, 0.5, 0.1, 0.0]
+    times = np.array([0.5, 3.0, 6.0])  # spilt from 1.05 h to some time after feeding has ended
+    found = slopes(Feed(), times, free, method)["A"]
+    expected = differences(Feed(), times, free, dict(zip(free, at, strict=True)))["A"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(expected[1]).min() > 0.02, "each of them matters"
+
+
+@methods
+def test_pulses_and_whole_periods(method):
+    """Pulse n adds rate / k (exp(-k (T - n period - width)) - exp(-k (T - n period))), and floor(t / period) a step each."""
+    T, k, period, width = 11.5, 0.2, 3.0, 1.0
+    found = slopes(Pulses(), np.array([T]), ["width", "period", "unit"], method)
+    n = np.arange(4)
+    ends, begins = T - n * period - width, T - n * period
+    by_width = np.exp(-k * ends).sum()
+    by_period = (n * (np.exp(-k * ends) - np.exp(-k * begins))).sum()
+    np.testing.assert_allclose(found["A"][0, :2], [by_width, by_period], rtol=1e-6)
+    # B(T) = unit sum over n > 0 of (T - n period)
+    np.testing.assert_allclose(found["B"][0, 1:], [-n.sum(), (T - n[1:] * period).sum()], rtol=1e-6)
+
+
+@methods
+def test_where_branches_meet_nothing_is_added(method):
+    free, at, times = ["slow", "fast", "level"], [0.3, 0.9, 0.4], np.array([1.0, 4.0])
+    schedule = vht.Schedule(signals={"T": vht.Signal(time=[0.0, 2.0, 5.0], value=[1.0, 1.4, 0.6])})
+    found = slopes(Heater(), times, free, method, schedule=schedule)
+    expected = differences(Heater(), times, free, dict(zip(free, at, strict=True)), schedule=schedule)
+    for name in ("x", "y"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=2e-5, atol=1e-6)
+
+
+def test_each_twin_has_its_own(method=METHODS[0]):
+    """Twins beside each other jump at times of their own, or never; the same alone, bit for bit."""
+    until = np.array([0.5, 2.0, 2.0, 9.0, 2.5])
+    cut = np.array([5.0, 1.0, 0.3, 0.2, 9.0])
+    free = ["until", "cut", "k"]
+    both = simulate_with_jacobian(
+        Feed(), np.array([3.0]), free=free, twins={"until": until, "cut": cut}, method=method
+    )[1]["A"]
+    for i in range(5):
+        alone = slopes(Feed(until=until[i], cut=cut[i]), np.array([3.0]), free, method)["A"]
+        at = {"until": until[i], "cut": cut[i], "k": 0.1}
+        np.testing.assert_array_equal(both[i], alone)
+        np.testing.assert_allclose(
+            alone, differences(Feed(until=until[i], cut=cut[i]), np.array([3.0]), free, at)["A"], rtol=1e-5, atol=1e-6
+        )
+
+
+def test_by_grad_and_where_a_dose_and_a_save_fall_on_it():
+    """The end of feeding is a save as well."""
+
+    def amount(until):
+        return simulate(Feed(cut=9.0), np.array([2.0, 4.0]), twins={"until": until}, method=METHODS[0]).values["A"][
+            0, 1
+        ]
+
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(jax.grad(amount)(2.0), np.exp(-0.2), rtol=1e-7)
+
+
+def test_single_precision():
+    found = slopes(Feed(cut=9.0), np.array([7.0]), ["until"], Tsit5(rtol=1e-5, atol=1e-6, dtype="float32"))["A"]
+    np.testing.assert_allclose(found[0, 0], np.exp(-0.5), rtol=1e-3)
