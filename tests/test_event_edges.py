@@ -293,6 +293,46 @@ def test_units_of_events():
         check_units(After)
 
 
+@both_methods
+@pytest.mark.parametrize("other", [0.9, 1.0, 1.1])
+def test_an_event_that_a_dose_brings_about_moves_with_that_dose(other, method):
+    """Another drug, given into something else at the same time, does not hold the event where it is."""
+
+    class Two(Organ):
+        lag: Scalar = param(0.0, "s", "lag of the drug that counts")
+        grow: Scalar = param(1.0, "mg/s", "effect a time")
+        enough: Scalar = param(1.0, "mg", "amount that has an effect")
+
+        class In(Vars):
+            a: Scalar = port("mg/s", "the drug that counts", kind="flow", lag="lag")
+            b: Scalar = port("mg/s", "the other one", kind="flow")
+
+        class State(Vars):
+            A: Scalar = state(0.0, "mg", "amount")
+            B: Scalar = state(0.0, "mg", "amount of the other")
+            E: Scalar = state(0.0, "mg", "effect")
+            on: Scalar = state(0.0, "1", "1 once the drug has come")
+
+        class Events(Vars):
+            come: Scalar = event("mg", "amount over a threshold", direction="rising")
+
+        def rates(self, t, x, u):
+            return self.State(A=u.a, B=u.b, E=x.on * self.grow, on=0.0)
+
+        def crossings(self, t, x, u):
+            return self.Events(come=x.A - self.enough)
+
+        def after(self, event, t, x, u):
+            return dataclasses.replace(x, on=1.0)
+
+    doses = {"a": Doses([1.0], [5.0]), "b": Doses([other], [5.0])}
+    found, slopes = simulate_with_jacobian(
+        Two(), np.array([4.0]), free=["lag"], schedule=Schedule(doses=doses), method=method
+    )
+    np.testing.assert_allclose(found.values["E"], [[3.0]], rtol=1e-9)
+    np.testing.assert_allclose(slopes["E"][0, 0], [-1.0], rtol=1e-9)
+
+
 def test_other_backends_refuse_events(monkeypatch):
     with pytest.raises(ValueError, match="`Ball` has events of the state or algebraic variables"):
         simulate(Ball(), np.array([1.0]), backend="xla")

@@ -14,6 +14,7 @@ from systems import (
 )
 
 from vht.errors import ModelError
+from vht.model import Organ, Scalar, Vars, port, state
 from vht.solve import Doses, Schedule, Signal, Tsit5, simulate, steady_state
 from vht.solve.schedule import event_list
 
@@ -200,6 +201,31 @@ def test_a_signal_input_without_signal_is_refused():
         steady_state(Filter())
     with pytest.raises(ValueError, match="A signal must hold at least one value, but got none in `u`"):
         simulate(Filter(), np.array([1.0]), schedule=Schedule(signals={"u": Signal([], [])}))
+
+
+def test_a_bolus_into_an_input_that_is_compared_is_refused():
+    """Half of it would arrive, or nothing; as an infusion, however short, all of it does."""
+
+    class Guarded(Organ):
+        class In(Vars):
+            d: Scalar = port("mg/s", "doses", kind="flow")
+
+        class State(Vars):
+            A: Scalar = state(0.0, "mg", "amount")
+
+        def rates(self, t, x, u):
+            return self.State(A=jnp.maximum(u.d, 0.0 * u.d))
+
+    def given(duration):
+        doses = Doses([1.0, 2.0], [10.0, 5.0], duration)
+        return simulate(Guarded(), np.array([3.0]), schedule=Schedule(doses={"d": doses}))
+
+    for duration in (None, [0.5, 0.0]):
+        with pytest.raises(
+            ModelError, match=r"`rates` of `Guarded` compares its input `d`.*give the doses a `duration`"
+        ):
+            given(duration)
+    np.testing.assert_allclose(given([1e-3, 0.5]).values["A"], [[15.0]], rtol=1e-9)
 
 
 def test_names_and_shapes_of_schedules_are_checked(unchecked_annotations):

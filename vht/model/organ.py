@@ -53,6 +53,8 @@ class Organ(eqx.Module):
     Units are checked when a model is first used; see `vht.model.check_units`.
 
     The functions are compiled, so no `if` depends on their values: `jnp.where` chooses, and functions are those of `jax.numpy`.
+    Where it makes the rates jump, steps end there, and derivatives know how the jump moves (`vht.simulate` says with what
+    exceptions). What jumps is a state's matter: an event.
 
     Raises:
         ModelError: when a model is built that is not well formed, or with something that is not one number.

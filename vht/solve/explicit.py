@@ -189,7 +189,9 @@ class SideBySide(abc.ABC):
 
     # ------------------------------------------------------------------------------------------------------ events
 
-    def scheduled(self, event: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Inputs]:
+    def scheduled(
+        self, event: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs, caused: Bool[Array, ""]
+    ) -> tuple[Point, Inputs]:
         events, moved = self.twin.events, self.twin.moved
         assert events is not None
 
@@ -212,7 +214,8 @@ class SideBySide(abc.ABC):
             entering,
             tuple(line.at(elapsed) for line in point.moved),
         )
-        tau = tuple(jnp.zeros_like(old) if dot is None else dot for old, dot in zip(point.tau, taus, strict=False))
+        last = tuple(jnp.zeros_like(old) if dot is None else dot for old, dot in zip(point.tau, taus, strict=False))
+        tau = tuple(jnp.where(caused, old, new) for old, new in zip(point.tau, last, strict=True))
         return Point(y, lines, tau), after
 
     def broken(self, found: Break, t: Scalar, point: Point, inputs: Inputs) -> Point:

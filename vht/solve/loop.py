@@ -131,9 +131,9 @@ class _Solve:
             return Inputs(Line({}, {}), start)
         return Inputs(Line(dict(events.start_values), dict(events.start_slopes)), start)
 
-    def apply_event(self, c: _Carry) -> _Carry:
-        """Pass the next event of the schedule."""
-        point, inputs = self.method.scheduled(c.event, c.event_time, c.point, c.inputs)
+    def apply_event(self, c: _Carry, caused: Bool[Array, ""]) -> _Carry:
+        """Pass the next event of the schedule; `caused`: one of the same time has made an event of the state happen."""
+        point, inputs = self.method.scheduled(c.event, c.event_time, c.point, c.inputs, caused)
         event = c.event + np.int32(1)
         return c._replace(
             point=point,
@@ -161,13 +161,21 @@ class _Solve:
             return c.event_time <= c.t
 
         if not self.system.events:
-            return c if self.twin.events is None else lax.while_loop(due, self.apply_event, c)
+            no = jnp.array(False)
+            return c if self.twin.events is None else lax.while_loop(due, lambda c: self.apply_event(c, no), c)
 
         def scheduled(c: _Carry) -> _Carry:
-            c = lax.while_loop(due, self.apply_event, c)
-            levels = self.levels(c.t, self.method.states(c.point), c.inputs)
-            fired = crossed(self.directions, c.levels, levels)
-            return c._replace(levels=levels, fired=fired, located=jnp.array(False))
+            origin = c.levels
+
+            def one(carry: tuple[_Carry, Truths]) -> tuple[_Carry, Truths]:
+                c, fired = carry
+                c = self.apply_event(c, some(fired))
+                levels = self.levels(c.t, self.method.states(c.point), c.inputs)
+                return c._replace(levels=levels), crossed(self.directions, origin, levels)
+
+            none = tuple(jnp.array(False) for _ in origin)
+            c, fired = lax.while_loop(lambda carry: due(carry[0]), one, (c, none))
+            return c._replace(fired=fired, located=jnp.array(False))
 
         def turn(c: _Carry) -> _Carry:
             if self.twin.events is None:

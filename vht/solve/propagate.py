@@ -152,8 +152,18 @@ class Propagator(Protocol):
         """Write what is observed at a fraction of a step."""
         ...
 
-    def scheduled(self, event: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Inputs]:
-        """Pass an event of the schedule: the inputs' new lines, and the jump of states and sensitivities."""
+    def scheduled(
+        self, event: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs, caused: Bool[Array, ""]
+    ) -> tuple[Point, Inputs]:
+        """Pass an event of the schedule: the inputs' new lines, and the jump of states and sensitivities.
+
+        Args:
+            event: its number.
+            t: its time.
+            point: before it.
+            inputs: before it.
+            caused: an earlier one of the same time has made an event of the state happen, whose time is that one's.
+        """
         ...
 
     def broken(self, found: Break, t: Scalar, point: Point, inputs: Inputs) -> Point:

@@ -22,7 +22,7 @@ from vht.solve.given import Given, Plan, Results, Used
 from vht.solve.methods import RK4, Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.schedule import Doses, Schedule, Signal, listed
 from vht.solve.sensitivity import Direction
-from vht.solve.system import System, system_of
+from vht.solve.system import System, compares, system_of
 from vht.solve.trajectory import Label, Settings, Trajectory
 
 Columns = Mapping[str, Shaped[ArrayLike, "..."] | Sequence[float]]
@@ -149,7 +149,7 @@ class Request:
             constant: inputs are given as constant values, `inputs`, rather than in a schedule.
 
         Raises:
-            ModelError: an input that needs a signal has none.
+            ModelError: an input that needs a signal has none, or one that is compared is given a dose at once.
             ValueError: times out of order or not numbers; lengths of infusions that are none; a signal without values.
         """
         schedule = self.given.schedule
@@ -164,6 +164,12 @@ class Request:
         _check_times(self.given.times, self.given.start)
         for name, doses in schedule.doses.items():
             _check_doses(name, doses)
+            if _at_once(doses) and compares(self.plan.system, name):
+                raise ModelError(
+                    f"`rates` of `{type(self.model).__name__}` compares its input `{name}` with something (`jnp.maximum`, "
+                    "`jnp.where`, ...). A dose at once moves the states by the slope of the rates in that input, which a "
+                    "comparison hides, and would not arrive as given: give the doses a `duration`, or compare it no more."
+                )
         for name, signal in schedule.signals.items():
             if np.shape(signal.time)[-1] == 0:
                 raise ValueError(f"A signal must hold at least one value, but got none in `{name}`.")
@@ -328,6 +334,16 @@ def _check_doses(name: str, doses: Doses) -> None:
         if wrong.any():
             found = np.broadcast_to(duration, wrong.shape)[wrong][0]
             raise ValueError(f"`duration` of doses must be zero or a positive number, but got {found:g} in `{name}`.")
+
+
+def _at_once(doses: Doses) -> bool:
+    """Whether some dose is known to be a bolus."""
+    if doses.duration is None:
+        return np.shape(doses.time)[-1] > 0
+    if not (_concrete(doses.duration) and _concrete(doses.amount) and _concrete(doses.time)):
+        return False
+    given = np.asarray(doses.time) < np.inf
+    return bool((given & (np.asarray(doses.duration) == 0.0) & (np.asarray(doses.amount) != 0.0)).any())
 
 
 def _numbers(name: str, value: Any) -> Any:

@@ -50,13 +50,14 @@ class Doses(eqx.Module):
 
     An amount has the port's unit multiplied by time (mg into a port in mg/h). It arrives at `time` plus the port's lag
     parameter, if the port has one. A bolus moves the states by the rates' slope in the port times the amount: it is meant
-    for ports in which the rates are linear.
+    for ports in which the rates are linear, and refused where they compare the port with something.
 
     Attributes:
         time: when each dose is given, ``[doses]`` for all twins alike or ``[twins, doses]``; +inf fills up short rows.
         amount: how much, same shape.
         duration: over how long, same shape, finite; 0 is a bolus. None means that every dose is a bolus. The derivative with
-            respect to a duration of 0 is given as 0: ask for it at a small positive one.
+            respect to a duration of 0 is given as 0: ask for it at a small positive one. Of what runs at the same time in the
+            same port, a dose so short that its rate is 1e10 times as large takes all but six digits.
     """
 
     time: Shaped[ArrayLike, "... _doses"] = eqx.field(converter=_as_array)

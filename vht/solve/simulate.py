@@ -61,7 +61,10 @@ def simulate(
     """Solve a model for a cohort of twins.
 
     Works under `jax.jit` and `jax.vmap`, and has first derivatives, forward and reverse, with respect to parameters,
-    initial values, start, times of saves and everything in the schedule. Sensitivities are then part of the error test.
+    initial values, start, times of saves and everything in the schedule. Sensitivities are then part of the error test. Where
+    the rates jump, as ``jnp.where`` between unlike numbers makes them, derivatives know how the jump moves. They do not with
+    steps of a fixed size, diffrax (`Diffrax`, the ``xla`` backend) or algebraic variables, nor of jumps within the branches of
+    `jax.lax.cond` and within loops: declare an event there.
 
     Args:
         model: one twin's equations; its parameters hold for every twin that has no column of its own.

@@ -413,7 +413,9 @@ class Stiff:
 
     # ------------------------------------------------------------------------------------------------------ events
 
-    def scheduled(self, event: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs) -> tuple[_Point, Inputs]:
+    def scheduled(
+        self, event: Int[Array, ""], t: Scalar, point: _Point, inputs: Inputs, caused: Bool[Array, ""]
+    ) -> tuple[_Point, Inputs]:
         events = self.twin.events
         assert events is not None
 
@@ -455,7 +457,8 @@ class Stiff:
                 lines = self.write_line(lines, k, moved.line(k, event))
             s = self.consistent(k, time, x_after, u_after, s, self.du(lines, k, jnp.zeros_like(elapsed)))
             if taus is not None:
-                taus = write(taus, k, jnp.zeros((), self.dtype) if tau is None else tau)
+                last = jnp.zeros((), self.dtype) if tau is None else tau
+                taus = write(taus, k, jnp.where(caused, read(taus, k), last))
             return self.write_row(table, k, s), lines, taus
 
         s, lines, taus = self.each(of, (point.s, lines, point.tau))

@@ -200,6 +200,22 @@ def _like(value: Any, like: Scalar) -> Scalar:
     return jnp.asarray(value, dtype=jnp.result_type(like))
 
 
+@functools.lru_cache(maxsize=256)
+def compares(system: System, port: str) -> bool:
+    """Whether the rates compare an input with something, or take its size or its whole part."""
+    number = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    p, u = dict.fromkeys(system.parameters, number), dict.fromkeys(system.inputs, number)
+    x = (number,) * len(system.states)
+
+    def found(t: Scalar, p: Named, x: Values, u: Named) -> Switches:
+        rest = {name: value for name, value in u.items() if name != port}
+        return switches(
+            lambda fixed, moving: system.rates(*fixed[:3], {**fixed[3], port: moving}), (t, p, x, rest), u[port]
+        )
+
+    return bool(jax.eval_shape(found, number, p, x, u))
+
+
 def system_of(model: Organ) -> System:
     """The functions of a model; its parameters' values are forgotten.
 
