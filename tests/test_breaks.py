@@ -1,4 +1,4 @@
-"""Derivatives where the rates jump, by closed forms and by differences: ``jnp.where``, roundings, remainders."""
+"""Derivatives where the rates jump (``jnp.where``, roundings, remainders), by closed forms and by differences."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ A direction that moves the time T of a jump by tau adds to a sensitivity what th
 
 where g is what passes zero at T: a saltation (I. A. Hiskens, M. A. Pai, Trajectory sensitivity analysis of hybrid systems, IEEE
 Trans. Circuits Syst. I 47 (2000) 204-220). The derivative of the rates knows nothing of it: on either side it is that of one
-branch. Both rates are taken at one place, so that where branches meet without a jump nothing is added.
+branch. Both rates are taken so close to the jump, one on each side, that where branches meet without one nothing is added.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
+from vht.solve.crossings import some
 from vht.solve.system import Named, Scalar, Switches, System, Values
 
-# of a step: near enough, since both rates are taken there
+# of a step: how far apart the two sides may be
 RESOLUTION = 1e-6
 
 
@@ -35,8 +36,8 @@ def differ(first: Switches, second: Switches) -> Bool[Array, ""]:
 
 def first_change(
     outcomes: Callable[[Scalar], Switches], was: Switches, end: Scalar, now: Switches, resolution: Scalar
-) -> tuple[Scalar, Switches]:
-    """The fraction of a step at which the first decision has just become another, and all decisions there, by bisection.
+) -> tuple[Scalar, Scalar, Switches]:
+    """Fractions of a step between which the first decision becomes another, and all decisions at the second, by bisection.
 
     Args:
         outcomes: the decisions at a fraction of the step.
@@ -54,8 +55,21 @@ def first_change(
         kept = tuple(jnp.where(past, new, old) for new, old in zip(there, now, strict=True))
         return jnp.where(past, low, middle), jnp.where(past, middle, high), kept
 
-    _, high, now = lax.while_loop(lambda c: c[1] - c[0] > resolution, narrow, (0.0 * end, end, now))
-    return high, now
+    return lax.while_loop(lambda c: c[1] - c[0] > resolution, narrow, (0.0 * end, end, now))
+
+
+class Side(NamedTuple):
+    """A place next to a jump.
+
+    Attributes:
+        t: time, in the dtype of the states.
+        x: states.
+        u: inputs.
+    """
+
+    t: Scalar
+    x: Values
+    u: Named
 
 
 class Break(NamedTuple):
@@ -63,35 +77,40 @@ class Break(NamedTuple):
 
     Attributes:
         system: the model.
-        t: where, in the dtype of the states.
         p: parameters.
-        x: states there.
-        u: inputs there.
+        before: the place before it.
         flipped: by decision, whether it became another.
         jump: rates before less rates after.
         speeds: how fast what the decisions hang on changes before.
     """
 
     system: System
-    t: Scalar
     p: Named
-    x: Values
-    u: Named
+    before: Side
     flipped: Sequence[Bool[Array, ""]]
     jump: Values
     speeds: Values
 
     @classmethod
     def of(
-        cls, system: System, t: Scalar, p: Named, x: Values, u: Named, slopes: Named, was: Switches, now: Switches
+        cls, system: System, p: Named, before: Side, after: Side, slopes: Named, flipped: Sequence[Bool[Array, ""]]
     ) -> Break:
-        """From the decisions before and after it."""
-        before, after = system.held(t, p, x, u, was), system.held(t, p, x, u, now)
+        """From both sides of it.
+
+        Args:
+            system: the model.
+            p: parameters.
+            before: the one side.
+            after: the other.
+            slopes: of the inputs.
+            flipped: see the class.
+        """
+        t, x, u = before
+        f_before, f_after = system.rates(t, p, x, u), system.rates(after.t, p, after.x, after.u)
         moving = {port: u[port] for port in slopes}
-        dots = (jnp.ones_like(t), before, dict(slopes))
+        dots = (jnp.ones_like(t), f_before, dict(slopes))
         speeds = jax.jvp(lambda t, x, moving: system.breaks(t, p, x, {**u, **moving})[1], (t, x, moving), dots)[1]
-        jump = tuple(a - b for a, b in zip(before, after, strict=True))
-        return cls(system, t, p, x, u, tuple(a != b for a, b in zip(was, now, strict=True)), jump, speeds)
+        return cls(system, p, before, flipped, tuple(a - b for a, b in zip(f_before, f_after, strict=True)), speeds)
 
     def behind(self, s: Values, own: Named, du: Named) -> Values:
         """A direction's sensitivities behind it.
@@ -101,14 +120,15 @@ class Break(NamedTuple):
             own: how the direction moves parameters.
             du: how it moves inputs.
         """
+        t, x, u = self.before
 
         def levels(x: Values, own: Named, driven: Named) -> Values:
-            return self.system.breaks(self.t, {**self.p, **own}, x, {**self.u, **driven})[1]
+            return self.system.breaks(t, {**self.p, **own}, x, {**u, **driven})[1]
 
-        places = self.x, {name: self.p[name] for name in own}, {port: self.u[port] for port in du}
+        places = x, {name: self.p[name] for name in own}, {port: u[port] for port in du}
         moved = self._first(jax.jvp(levels, places, (s, dict(own), dict(du)))[1])
         speed = self._first(self.speeds)
-        still = (moved == 0.0) | (speed == 0.0)
+        still = (moved == 0.0) | (speed == 0.0) | ~some(self.flipped)
         tau = jnp.where(still, jnp.zeros_like(speed), -moved / jnp.where(still, jnp.ones_like(speed), speed))
         return tuple(si + ji * tau for si, ji in zip(s, self.jump, strict=True))
 

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
 from vht.solve import controller
-from vht.solve.breaks import RESOLUTION, Break, can_break, differ, first_change
+from vht.solve.breaks import RESOLUTION, Break, Side, can_break, differ, first_change
 from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
 from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite
 from vht.solve.sensitivity import Augmented, Line
@@ -229,20 +229,25 @@ class _Solve:
         def decided(t: Scalar, x: Values) -> Switches:
             return system.breaks(self.cast(t), p, x, c.inputs.at(t))[0]
 
-        def inside(theta: Scalar) -> Values:
-            return self.method.inside(step, c.point, self.cast(theta))
+        def inside(theta: Scalar) -> tuple[Scalar, Values]:
+            return c.t + theta * span.taken, self.method.inside(step, c.point, self.cast(theta))
+
+        def side(t: Scalar, x: Values) -> Side:
+            return Side(self.cast(t), x, c.inputs.at(t))
 
         was, end = decided(c.t, self.method.states(c.point)), decided(reached, x)
         resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
-        at, now = first_change(
-            lambda theta: decided(c.t + theta * span.taken, inside(theta)), was, theta, end, resolution
+        low, high, now = first_change(lambda at: decided(*inside(at)), was, theta, end, resolution)
+        within = high < theta
+        t, there = inside(high)
+        after = side(
+            jnp.where(within, t, reached), tuple(jnp.where(within, a, b) for a, b in zip(there, x, strict=True))
         )
-        # what changed and changed back has not jumped
-        now = tuple(jnp.where(differ(was, end), new, old) for new, old in zip(now, was, strict=True))
-        x = tuple(jnp.where(at < theta, there, last) for there, last in zip(inside(at), x, strict=True))
-        t = jnp.where(at < theta, c.t + at * span.taken, reached)
-        found = Break.of(system, self.cast(t), p, x, c.inputs.at(t), c.inputs.line.slopes, was, now)
-        return self.method.broken(found, t, point, c.inputs)
+        # what changed and changed back within the step has not jumped
+        changed = differ(was, end)
+        flipped = tuple(changed & (a != b) for a, b in zip(was, now, strict=True))
+        found = Break.of(system, p, side(*inside(low)), after, c.inputs.line.slopes, flipped)
+        return self.method.broken(found, reached, point, c.inputs)
 
     # ------------------------------------------------------------------------------------------------------- steps
 
@@ -334,6 +339,12 @@ class _Solve:
         end = self.next_time(c.t, h, stop)
         span = Span(c.t, end, end - c.t)
         step = method.attempt(span, c.point, memo, c.inputs, switches)
+        jumpy = self.breaks(c.t, c.inputs, step.end)
+        if jumpy:
+            # a jump between the last stage and the end belongs to this step
+            step.seen.append(
+                self.system.switches(self.cast(span.end), twin.parameters, step.end, c.inputs.at(span.end))
+            )
         ahead = self.levels(span.end, step.end, c.inputs)
         # an event without a value could be missed
         sound = _numbers(ahead) & self.moderate(step.end)
@@ -383,7 +394,7 @@ class _Solve:
 
         point = lax.cond(here, land, go_on) if fired else go_on()
         broke = jnp.array(False)
-        if self.breaks(c.t, c.inputs, step.end):
+        if jumpy:
             broke = accepted & ~all_equal(step.seen)
             point = lax.cond(broke, lambda p: self.broken(c, span, step, theta, reached, p), lambda p: p, point)
         steps = c.steps + np.int32(1)

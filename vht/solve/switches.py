@@ -21,8 +21,7 @@ from vht.model.gating import SMOOTH
 _COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
 _ROUNDINGS = ("floor", "ceil", "round", "sign")
 Known = tuple[Any, bool]  # a value, and whether it moves
-# sees an equation's name, its arguments and its results, which it may change
-Watch = Callable[[str, Sequence[Any], list[Any]], list[Any]]
+Note = Callable[[str, Sequence[Any], Any], None]  # sees an equation's name, its arguments and its first result
 
 
 def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax.Array, ...]:
@@ -37,11 +36,8 @@ def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax
         Scalars, truths put together in whole numbers. As long as all of them keep their values, the function is smooth
         along a path of its arguments. Branches of `cond` and `switch` are looked into, loops are not.
     """
-    closed = jax.make_jaxpr(function)(fixed, moving)
-    still = [False] * len(jax.tree.leaves(fixed))
-    moves = still + [True] * len(jax.tree.leaves(moving))
     found: list[jax.Array] = []
-    _walk(closed, jax.tree.leaves((fixed, moving)), moves, _noting(found), found)
+    _walk_over(function, fixed, moving, functools.partial(_note, found), found)
     return _together(found, moving)
 
 
@@ -59,46 +55,27 @@ def breaks(
     outcomes: list[jax.Array] = []
     levels: list[jax.Array] = []
 
-    def watch(name: str, values: Sequence[Any], outs: list[Any]) -> list[Any]:
-        if (found := _decided(name, values, outs[0])) is not None:
-            outcomes.append(found[0])
-            levels.append(found[1])
-        return outs
+    def note(name: str, values: Sequence[Any], out: Any) -> None:
+        if not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
+            return
+        if name in ("gt", "lt", "ge", "le"):
+            outcomes.append(out)
+            levels.append(lax.sub(*values))
+        elif name in _ROUNDINGS or (name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.floating)):
+            outcomes.append(out)
+            levels.append(values[0])
+        elif name == "rem":
+            outcomes.append(_times(values, out))
+            levels.append(lax.div(*values))
 
-    _walk_over(function, fixed, moving, watch)
+    _walk_over(function, fixed, moving, note, None)
     return tuple(outcomes), tuple(levels)
 
 
-def held(function: Callable[..., Any], fixed: Any, moving: Any, outcomes: Sequence[jax.Array]) -> list[Any]:
-    """The function's values, as a flat list, where it decides as told (by `breaks`), wherever its arguments lie."""
-    left = list(outcomes)
-
-    def watch(name: str, values: Sequence[Any], outs: list[Any]) -> list[Any]:
-        if _decided(name, values, outs[0]) is None:
-            return outs
-        told = left.pop(0)
-        return [values[0] - told * values[1]] if name == "rem" else [told]
-
-    return _walk_over(function, fixed, moving, watch)
-
-
-def _walk_over(function: Callable[..., Any], fixed: Any, moving: Any, watch: Watch) -> list[Any]:
+def _walk_over(function: Callable[..., Any], fixed: Any, moving: Any, note: Note, inside: list[Any] | None) -> None:
     closed = jax.make_jaxpr(function)(fixed, moving)
     moves = [False] * len(jax.tree.leaves(fixed)) + [True] * len(jax.tree.leaves(moving))
-    return [value for value, _ in _walk(closed, jax.tree.leaves((fixed, moving)), moves, watch)]
-
-
-def _decided(name: str, values: Sequence[Any], out: Any) -> tuple[jax.Array, jax.Array] | None:
-    """What an equation decides, and the value that this hangs on, if it can make its function jump."""
-    if not values or not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
-        return None
-    if name in ("gt", "lt", "ge", "le"):
-        return out, lax.sub(*values)
-    if name in _ROUNDINGS or (name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.floating)):
-        return out, values[0]
-    if name == "rem":
-        return lax.round(lax.div(lax.sub(values[0], out), values[1])), lax.div(*values)
-    return None
+    _walk(closed, jax.tree.leaves((fixed, moving)), moves, note, inside)
 
 
 def _together(found: Sequence[jax.Array], moving: Any) -> tuple[jax.Array, ...]:
@@ -134,16 +111,11 @@ def all_equal(rows: Sequence[Sequence[jax.Array]]) -> jax.Array:
 
 
 def _walk(
-    closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], watch: Watch, inside: list[Any] | None = None
+    closed: jex.ClosedJaxpr, args: Sequence[Any], moves: Sequence[bool], note: Note, inside: list[Any] | None
 ) -> list[Known]:
-    """Evaluate a jaxpr under watch; returns its values and which of them move.
+    """Evaluate a jaxpr, note its equations with an argument that moves; returns its values and which of them move.
 
-    Args:
-        closed: the jaxpr.
-        args: its arguments.
-        moves: which of them move.
-        watch: is shown every equation with an argument that moves.
-        inside: gets what switches within branches; without it they are not looked into.
+    What switches within branches goes to `inside`; without that list they are not looked into.
     """
     jaxpr = closed.jaxpr
     env: dict[Any, Known] = dict(zip(jaxpr.constvars, ((c, False) for c in closed.consts), strict=True))
@@ -161,13 +133,14 @@ def _walk(
             # made of pieces that join smoothly
             outs = [(o, any(moving)) for o in eqn.primitive.bind(*values, **eqn.params)]
         elif inner is not None and eqn.primitive.name != "scan":
-            outs = _walk(inner, values, moving, watch, inside)
+            outs = _walk(inner, values, moving, note, inside)
         elif eqn.primitive.name == "cond" and any(moving) and inside is not None:
             outs = _choose(eqn.params["branches"], values, moving, inside)
         else:
             out = eqn.primitive.bind(*values, **eqn.params)
-            out = list(out) if eqn.primitive.multiple_results else [out]
-            outs = [(o, any(moving)) for o in (watch(eqn.primitive.name, values, out) if any(moving) else out)]
+            outs = [(o, any(moving)) for o in (out if eqn.primitive.multiple_results else [out])]
+            if any(moving):
+                note(eqn.primitive.name, values, outs[0][0])
         env.update(zip(eqn.outvars, outs, strict=True))
     return [known(v) for v in jaxpr.outvars]
 
@@ -179,7 +152,7 @@ def _choose(
 
     def walk(branch: jex.ClosedJaxpr, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         inside: list[Any] = []
-        outs = _walk(branch, args, moving[1:], _noting(inside), inside)
+        outs = _walk(branch, args, moving[1:], functools.partial(_note, inside), inside)
         return [value for value, _ in outs], inside
 
     index, *args = values
@@ -199,16 +172,12 @@ def _choose(
     return [(value, True) for value in outs]
 
 
-def _noting(found: list[Any]) -> Watch:
-    def watch(name: str, values: Sequence[Any], outs: list[Any]) -> list[Any]:
-        if values:
-            _note(name, values, outs[0], found)
-        return outs
-
-    return watch
+def _times(values: Sequence[Any], remainder: Any) -> jax.Array:
+    """How often the divisor fits: a whole number, found without the rounding of the remainder."""
+    return lax.round(lax.div(lax.sub(values[0], remainder), values[1]))
 
 
-def _note(name: str, values: Sequence[Any], out: Any, found: list[Any]) -> None:
+def _note(found: list[Any], name: str, values: Sequence[Any], out: Any) -> None:
     if not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
         return
     if name in _COMPARISONS or name in _ROUNDINGS:
@@ -218,8 +187,7 @@ def _note(name: str, values: Sequence[Any], out: Any, found: list[Any]) -> None:
     elif name == "abs":
         found.append(lax.lt(values[0], jnp.zeros_like(values[0])))
     elif name == "rem":
-        # how often the divisor fits: a whole number, found without the rounding of the remainder
-        found.append(lax.round(lax.div(lax.sub(values[0], out), values[1])))
+        found.append(_times(values, out))
     elif name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.floating):
         found.append(out)
     elif name == "clamp":

@@ -16,7 +16,7 @@ from vht.model import Organ, events, initial_state, inputs, outputs, parameters,
 from vht.model.body import structure
 from vht.solve.elimination import Elimination
 from vht.solve.sparse import jacobian
-from vht.solve.switches import breaks, held, switches
+from vht.solve.switches import breaks, switches
 
 Scalar = Float[Array, ""]
 Values = tuple[Scalar, ...]
@@ -94,17 +94,6 @@ class System:
             return breaks(lambda fixed, moving: self.rates(moving[0], fixed, *moving[1:]), p, (t, x, u))
 
         return found
-
-    @functools.cached_property
-    def held(self) -> Callable[[Scalar, Named, Values, Named, Switches], Values]:
-        """``(t, parameters, states, inputs, decided) -> rates`` on the piece on which `breaks` decides so."""
-
-        @jax.jit
-        def rates(t: Scalar, p: Named, x: Values, u: Named, decided: Switches) -> Values:
-            found = held(lambda fixed, moving: self.rates(moving[0], fixed, *moving[1:]), p, (t, x, u), decided)
-            return tuple(found)
-
-        return rates
 
     def observer(self, names: tuple[str, ...]) -> Callable[[Scalar, Named, Values, Named], Values]:
         """``(t, parameters, states, inputs) -> values`` of the states and outputs named."""
