@@ -11,8 +11,7 @@ import vht
 from vht.model import Organ, Scalar, Vars, param, port, state
 from vht.solve import Rodas5P, Tsit5, simulate, simulate_with_jacobian
 
-TIGHT = {"rtol": 1e-9, "atol": 1e-11}
-METHODS = [Tsit5(**TIGHT), Rodas5P(**TIGHT)]
+METHODS = [Tsit5(rtol=1e-9, atol=1e-11), Rodas5P(rtol=1e-9, atol=1e-11)]
 methods = pytest.mark.parametrize("method", METHODS, ids=["Tsit5", "Rodas5P"])
 
 

@@ -11,51 +11,45 @@ branch. Both rates are taken so close to the jump, one on each side, that where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool
 
-from vht.solve.crossings import some
+from vht.solve.crossings import Truths, some
 from vht.solve.system import Named, Scalar, Switches, System, Values
 
 # of a step: how far apart the two sides may be
 RESOLUTION = 1e-6
 
 
-def differ(first: Switches, second: Switches) -> Bool[Array, ""]:
-    """Whether any of several decisions is another."""
-    found = jnp.array(False)
-    for a, b in zip(first, second, strict=True):
-        found = found | (a != b)
-    return found
+def changed(first: Switches, second: Switches) -> Truths:
+    """Which of several decisions are others; two that are no numbers are one."""
+    return tuple((a != b) & ((a == a) | (b == b)) for a, b in zip(first, second, strict=True))
 
 
 def first_change(
-    outcomes: Callable[[Scalar], Switches], was: Switches, end: Scalar, now: Switches, resolution: Scalar
-) -> tuple[Scalar, Scalar, Switches]:
-    """Fractions of a step between which the first decision becomes another, and all decisions at the second, by bisection.
+    outcomes: Callable[[Scalar], Switches], was: Switches, end: Scalar, resolution: Scalar
+) -> tuple[Scalar, Scalar]:
+    """Fractions of a step between which the first decision becomes another, by bisection; the second is `end` if none does.
 
     Args:
         outcomes: the decisions at a fraction of the step.
         was: those at its beginning.
-        end: the fraction that counts.
-        now: the decisions there.
+        end: the fraction up to which the step counts.
         resolution: width of the bracket that will do.
     """
 
-    def narrow(carry: tuple[Scalar, Scalar, Switches]) -> tuple[Scalar, Scalar, Switches]:
-        low, high, now = carry
+    def narrow(carry: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+        low, high = carry
         middle = 0.5 * (low + high)
-        there = outcomes(middle)
-        past = differ(was, there)
-        kept = tuple(jnp.where(past, new, old) for new, old in zip(there, now, strict=True))
-        return jnp.where(past, low, middle), jnp.where(past, middle, high), kept
+        past = some(changed(was, outcomes(middle)))
+        return jnp.where(past, low, middle), jnp.where(past, middle, high)
 
-    return lax.while_loop(lambda c: c[1] - c[0] > resolution, narrow, (0.0 * end, end, now))
+    begin = jnp.where(some(changed(was, outcomes(end))), jnp.zeros_like(end), end)
+    return lax.while_loop(lambda carry: carry[1] - carry[0] > resolution, narrow, (begin, end))
 
 
 class Side(NamedTuple):
@@ -87,14 +81,12 @@ class Break(NamedTuple):
     system: System
     p: Named
     before: Side
-    flipped: Sequence[Bool[Array, ""]]
+    flipped: Truths
     jump: Values
     speeds: Values
 
     @classmethod
-    def of(
-        cls, system: System, p: Named, before: Side, after: Side, slopes: Named, flipped: Sequence[Bool[Array, ""]]
-    ) -> Break:
+    def of(cls, system: System, p: Named, before: Side, after: Side, slopes: Named, flipped: Truths) -> Break:
         """From both sides of it.
 
         Args:
@@ -128,8 +120,9 @@ class Break(NamedTuple):
         places = x, {name: self.p[name] for name in own}, {port: u[port] for port in du}
         moved = self._first(jax.jvp(levels, places, (s, dict(own), dict(du)))[1])
         speed = self._first(self.speeds)
-        still = (moved == 0.0) | (speed == 0.0) | ~some(self.flipped)
-        tau = jnp.where(still, jnp.zeros_like(speed), -moved / jnp.where(still, jnp.ones_like(speed), speed))
+        tau = -moved / speed
+        # what does not move at all, or nothing that changed: no time is gained or lost
+        tau = jnp.where(some(self.flipped) & (abs(tau) < jnp.inf), tau, jnp.zeros_like(tau))
         return tuple(si + ji * tau for si, ji in zip(s, self.jump, strict=True))
 
     def _first(self, values: Values) -> Scalar:

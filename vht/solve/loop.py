@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
 from vht.solve import controller
-from vht.solve.breaks import RESOLUTION, Break, Side, can_break, differ, first_change
+from vht.solve.breaks import RESOLUTION, Break, Side, can_break, changed, first_change
 from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
 from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite
 from vht.solve.sensitivity import Augmented, Line
@@ -222,32 +222,32 @@ class _Solve:
             return False
         return can_break(self.system, self.cast(t), self.twin.parameters, x, inputs.at(t))
 
-    def broken(self, c: _Carry, span: Span, step: Step, theta: Scalar, reached: Scalar, point: Point) -> Point:
-        """The end of a step across which a decision of the rates changed."""
-        system, p, x = self.system, self.twin.parameters, self.method.states(point)
+    def change(self, c: _Carry, span: Span, step: Step, end: Scalar) -> tuple[Scalar, Scalar]:
+        """Fractions of a step just before and just after the first change of what the rates decide, up to `end`."""
 
-        def decided(t: Scalar, x: Values) -> Switches:
-            return system.breaks(self.cast(t), p, x, c.inputs.at(t))[0]
+        def decided(at: Scalar) -> Switches:
+            t, x = c.t + at * span.taken, self.method.inside(step, c.point, self.cast(at))
+            return self.decided(t, x, c.inputs)
 
-        def inside(theta: Scalar) -> tuple[Scalar, Values]:
-            return c.t + theta * span.taken, self.method.inside(step, c.point, self.cast(theta))
-
-        def side(t: Scalar, x: Values) -> Side:
-            return Side(self.cast(t), x, c.inputs.at(t))
-
-        was, end = decided(c.t, self.method.states(c.point)), decided(reached, x)
+        was = self.decided(c.t, self.method.states(c.point), c.inputs)
         resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
-        low, high, now = first_change(lambda at: decided(*inside(at)), was, theta, end, resolution)
-        within = high < theta
-        t, there = inside(high)
-        after = side(
-            jnp.where(within, t, reached), tuple(jnp.where(within, a, b) for a, b in zip(there, x, strict=True))
-        )
-        # what changed and changed back within the step has not jumped
-        changed = differ(was, end)
-        flipped = tuple(changed & (a != b) for a, b in zip(was, now, strict=True))
-        found = Break.of(system, p, side(*inside(low)), after, c.inputs.line.slopes, flipped)
-        return self.method.broken(found, reached, point, c.inputs)
+        return first_change(decided, was, end, resolution)
+
+    def decided(self, t: Scalar, x: Values, inputs: Inputs) -> Switches:
+        """What the rates decide at a place."""
+        return self.system.breaks(self.cast(t), self.twin.parameters, x, inputs.at(t))[0]
+
+    def broken(
+        self, c: _Carry, span: Span, step: Step, low: Scalar, reached: Scalar, point: Point
+    ) -> tuple[Point, Any]:
+        """Everything behind what the rates decide anew between a fraction of a step and its end, and whether anything is."""
+        before, x = self.method.inside(step, c.point, self.cast(low)), self.method.states(point)
+        was = self.decided(c.t, self.method.states(c.point), c.inputs)
+        flipped = changed(was, self.decided(reached, x, c.inputs))
+        t = c.t + low * span.taken
+        sides = Side(self.cast(t), before, c.inputs.at(t)), Side(self.cast(reached), x, c.inputs.at(reached))
+        found = Break.of(self.system, self.twin.parameters, *sides, c.inputs.line.slopes, flipped)
+        return self.method.broken(found, reached, point, c.inputs), some(flipped)
 
     # ------------------------------------------------------------------------------------------------------- steps
 
@@ -363,6 +363,16 @@ class _Solve:
             levels = tuple(jnp.where(accepted, new, old) for new, old in zip(ahead, levels, strict=True))
             theta, fired = self.locate(c, span, step, accepted, ahead)
             reached = jnp.where(theta < 1.0, c.t + theta * span.taken, reached)
+        low, sooner, across = jnp.zeros_like(theta), jnp.array(False), jnp.array(False)
+        if jumpy:
+            # a step ends where the rates jump, or bend in a way that could be one
+            across = accepted & ~all_equal(step.seen)
+            none = (low, theta)
+            low, at = lax.cond(across, lambda: self.change(c, span, step, theta), lambda: none)
+            sooner = at < theta
+            theta = at
+            reached = jnp.where(sooner, c.t + at * span.taken, reached)
+            fired = tuple(found & ~sooner for found in fired)
         here = some(fired)
 
         def share(saved: _Saved) -> Scalar:
@@ -392,11 +402,14 @@ class _Solve:
         def go_on() -> Point:
             return method.accept(accepted, step, c.point)
 
-        point = lax.cond(here, land, go_on) if fired else go_on()
+        point = lax.cond(here | sooner, land, go_on) if fired or jumpy else go_on()
         broke = jnp.array(False)
         if jumpy:
-            broke = accepted & ~all_equal(step.seen)
-            point = lax.cond(broke, lambda p: self.broken(c, span, step, theta, reached, p), lambda p: p, point)
+            broken = functools.partial(self.broken, c, span, step, low, reached)
+            point, broke = lax.cond(across, broken, lambda point: (point, jnp.array(False)), point)
+            if self.system.events:
+                there = self.levels(reached, self.method.states(point), c.inputs)
+                levels = tuple(jnp.where(sooner, new, old) for new, old in zip(there, levels, strict=True))
         steps = c.steps + np.int32(1)
         spent = (steps >= twin.max_steps) & (saved.index < twin.saves)
         return c._replace(
@@ -406,7 +419,7 @@ class _Solve:
             point=point,
             memo=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), step.memo, memo),
             switches=tuple(jnp.where(accepted, new, old) for new, old in zip(step.seen[-1], switches, strict=True)),
-            fresh=broke,
+            fresh=broke | sooner,
             jumped=jnp.array(False),
             levels=levels,
             fired=fired,

@@ -338,12 +338,10 @@ def _check_doses(name: str, doses: Doses) -> None:
 
 def _at_once(doses: Doses) -> bool:
     """Whether some dose is known to be a bolus."""
-    if doses.duration is None:
-        return np.shape(doses.time)[-1] > 0
-    if not (_concrete(doses.duration) and _concrete(doses.amount) and _concrete(doses.time)):
+    if not all(map(_concrete, (doses.time, doses.amount, doses.duration))):
         return False
-    given = np.asarray(doses.time) < np.inf
-    return bool((given & (np.asarray(doses.duration) == 0.0) & (np.asarray(doses.amount) != 0.0)).any())
+    at_once = True if doses.duration is None else np.asarray(doses.duration) == 0.0
+    return bool((at_once & (np.asarray(doses.time) < np.inf) & (np.asarray(doses.amount) != 0.0)).any())
 
 
 def _numbers(name: str, value: Any) -> Any:

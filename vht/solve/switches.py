@@ -139,7 +139,7 @@ def _walk(
         else:
             out = eqn.primitive.bind(*values, **eqn.params)
             outs = [(o, any(moving)) for o in (out if eqn.primitive.multiple_results else [out])]
-            if any(moving):
+            if any(moving) and outs:
                 note(eqn.primitive.name, values, outs[0][0])
         env.update(zip(eqn.outvars, outs, strict=True))
     return [known(v) for v in jaxpr.outvars]

@@ -197,10 +197,11 @@ def compares(system: System, port: str) -> bool:
     x = (number,) * len(system.states)
 
     def found(t: Scalar, p: Named, x: Values, u: Named) -> Switches:
-        rest = {name: value for name, value in u.items() if name != port}
-        return switches(
-            lambda fixed, moving: system.rates(*fixed[:3], {**fixed[3], port: moving}), (t, p, x, rest), u[port]
-        )
+        def rates(fixed: tuple[Scalar, Named, Values, Named], moving: Scalar) -> Values:
+            t, p, x, u = fixed
+            return system.rates(t, p, x, {**u, port: moving})
+
+        return switches(rates, (t, p, x, {name: value for name, value in u.items() if name != port}), u[port])
 
     return bool(jax.eval_shape(found, number, p, x, u))
 
