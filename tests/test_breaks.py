@@ -175,3 +175,80 @@ def test_by_grad_and_where_a_dose_and_a_save_fall_on_it():
 def test_single_precision():
     found = slopes(Feed(cut=9.0), np.array([7.0]), ["until"], Tsit5(rtol=1e-5, atol=1e-6, dtype="float32"))["A"]
     np.testing.assert_allclose(found[0, 0], np.exp(-0.5), rtol=1e-3)
+
+
+class Window(Organ):
+    """Fed within a short time; of two branches one has no value where it is not taken."""
+
+    time = "h"
+    T: Scalar = param(2.0, "h", "when feeding begins")
+    d: Scalar = param(1e-3, "h", "how long it lasts")
+    rate: Scalar = param(1.0, "mg/h", "feeding")
+    k: Scalar = param(1.0, "1/h", "loss")
+    root: Scalar = param(1.0, "mg/h^2.5", "feeding that ceases at T")
+
+    class State(Vars):
+        A: Scalar = state(0.0, "mg", "fed in the window")
+        B: Scalar = state(0.0, "mg", "fed until it begins")
+
+    def rates(self, t, x, u):
+        within = (t > self.T) & (t < self.T + self.d)
+        return self.State(
+            A=jnp.where(within, self.rate, 0.0 * self.rate) - self.k * x.A,
+            B=self.root * jnp.where(t < self.T, (self.T - t) ** 1.5, 0.0 * self.d**1.5),
+        )
+
+
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_both_ends_of_a_window_count_even_where_steps_pass_over_it(rtol):
+    method = Tsit5(rtol=rtol, atol=rtol, max_step=0.01)
+    found = slopes(Window(), np.array([1.0, 2.5, 3.0]), ["T", "d", "rate"], method)["A"]
+    after = np.exp(-np.array([0.5, 1.0]))
+    np.testing.assert_allclose(found[0], 0.0, atol=1e-12)
+    np.testing.assert_allclose(found[1:, 0], 1e-3 * after, rtol=2e-3)
+    np.testing.assert_allclose(found[1:, 1], after, rtol=2e-3)
+
+
+@methods
+def test_the_branch_that_is_not_taken_need_not_have_a_value(method):
+    """B(t) = 2 / 5 (T^2.5 - (T - t)^2.5), then as it is at T."""
+    found = slopes(Window(), np.array([1.0, 3.0]), ["T", "root"], method)["B"]
+    np.testing.assert_allclose(found[:, 0], [2.0**1.5 - 1.0, 2.0**1.5], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 1], [(2.0**2.5 - 1.0) / 2.5, 2.0**2.5 / 2.5], rtol=1e-6)
+
+
+def test_saves_between_a_small_jump_and_the_end_of_its_step():
+    """A jump too small to matter to the state moves far with its parameter."""
+
+    class Drift(Organ):
+        a: Scalar = param(1.0, "1/s", "where it begins to drift")
+        per: Scalar = param(1e-3, "1/s^2", "how fast that is reached")
+        speed: Scalar = param(0.05, "1/s", "of the drift")
+
+        class State(Vars):
+            x: Scalar = state(1000.0, "1", "what drifts")
+
+        def rates(self, t, x, u):
+            return self.State(x=jnp.where(self.per * t > self.a, self.speed, 0.0 * self.speed))
+
+    times = np.array([999.0, 1000.3, 1000.6, 1001.2, 1003.0])
+    found = slopes(Drift(), times, ["a"], Tsit5(rtol=1e-4, atol=1e-4))["x"]
+    np.testing.assert_allclose(found[:, 0], [0.0, -50.0, -50.0, -50.0, -50.0], rtol=1e-6)
+
+
+def test_what_has_no_derivative_elsewhere_does_no_harm():
+    class Apart(Organ):
+        k: Scalar = param(1.0, "1/s", "loss")
+        least: Scalar = param(0.5, "1", "below which it is lost as fast as there")
+
+        class State(Vars):
+            x: Scalar = state(1.0, "1", "what bends")
+            z: Scalar = state(0.0, "1", "stays zero, where its root has no derivative")
+
+        def rates(self, t, x, u):
+            more = jnp.where(jnp.sqrt(x.z) > 1.0, self.k, 0.0 * self.k)
+            return self.State(x=-self.k * jnp.maximum(x.x, self.least) + more, z=0.0 * self.k)
+
+    found = slopes(Apart(), np.array([1.0]), ["k"], METHODS[0])["x"]
+    # from log(2) on it falls by k / 2 a second
+    np.testing.assert_allclose(found[0, 0], -0.5, rtol=1e-6)
