@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from vht.solve.crossings import Truths, some
+from vht.solve.crossings import Levels, Truths, first_of, moved, some, speeds
 from vht.solve.system import Named, Scalar, Switches, System, Values
 
 # of a step: how far apart the two sides may be
@@ -99,10 +99,8 @@ class Break(NamedTuple):
         """
         t, x, u = before
         f_before, f_after = system.rates(t, p, x, u), system.rates(after.t, p, after.x, after.u)
-        moving = {port: u[port] for port in slopes}
-        dots = (jnp.ones_like(t), f_before, dict(slopes))
-        speeds = jax.jvp(lambda t, x, moving: system.breaks(t, p, x, {**u, **moving})[1], (t, x, moving), dots)[1]
-        return cls(system, p, before, flipped, tuple(a - b for a, b in zip(f_before, f_after, strict=True)), speeds)
+        found = speeds(_levels(system), t, p, x, u, slopes, f_before)
+        return cls(system, p, before, flipped, tuple(a - b for a, b in zip(f_before, f_after, strict=True)), found)
 
     def behind(self, s: Values, own: Named, du: Named) -> Values:
         """A direction's sensitivities behind it.
@@ -113,24 +111,16 @@ class Break(NamedTuple):
             du: how it moves inputs.
         """
         t, x, u = self.before
-
-        def levels(x: Values, own: Named, driven: Named) -> Values:
-            return self.system.breaks(t, {**self.p, **own}, x, {**u, **driven})[1]
-
-        places = x, {name: self.p[name] for name in own}, {port: u[port] for port in du}
-        moved = self._first(jax.jvp(levels, places, (s, dict(own), dict(du)))[1])
-        speed = self._first(self.speeds)
-        tau = -moved / speed
+        shift = first_of(self.flipped, moved(_levels(self.system), t, self.p, x, u, s, own, du))
+        tau = -shift / first_of(self.flipped, self.speeds)
         # what does not move at all, or nothing that changed: no time is gained or lost
         tau = jnp.where(some(self.flipped) & (abs(tau) < jnp.inf), tau, jnp.zeros_like(tau))
         return tuple(si + ji * tau for si, ji in zip(s, self.jump, strict=True))
 
-    def _first(self, values: Values) -> Scalar:
-        """The value of the first decision that became another."""
-        found = values[-1]
-        for here, value in reversed(list(zip(self.flipped, values, strict=True))):
-            found = jnp.where(here, value, found)
-        return found
+
+def _levels(system: System) -> Levels:
+    """What the decisions hang on."""
+    return lambda t, p, x, u: system.breaks(t, p, x, u)[1]
 
 
 def can_break(system: System, t: Any, p: Any, x: Any, u: Any) -> bool:

@@ -35,6 +35,7 @@ HALVED = 4
 PROBES = (0.25, 0.5, 0.75)
 
 Truths = tuple[Bool[Array, ""], ...]
+Levels = Callable[[Scalar, Named, Values, Named], Values]  # of time, parameters, states and inputs
 
 
 class _Bracket(NamedTuple):
@@ -130,6 +131,30 @@ def locate(
     return jnp.where(accepted, b.high, one), fired
 
 
+def first_of(truths: Truths, values: Values) -> Scalar:
+    """The value that belongs to the first of several that are true."""
+    found = values[-1]
+    for here, value in reversed(list(zip(truths, values, strict=True))):
+        found = jnp.where(here, value, found)
+    return found
+
+
+def speeds(levels: Levels, t: Scalar, p: Named, x: Values, u: Named, slopes: Named, f: Values) -> Values:
+    """How fast values of a place change in time where the states' rates are `f` and the inputs' `slopes`."""
+    moving = {port: u[port] for port in slopes}
+    dots = (jnp.ones_like(t), f, dict(slopes))
+    return jax.jvp(lambda t, x, moving: levels(t, p, x, {**u, **moving}), (t, x, moving), dots)[1]
+
+
+def moved(levels: Levels, t: Scalar, p: Named, x: Values, u: Named, s: Values, own: Named, du: Named) -> Values:
+    """How far a direction moves them, while time stays: it moves states by `s`, parameters by `own`, inputs by `du`."""
+
+    def g(x: Values, own: Named, driven: Named) -> Values:
+        return levels(t, {**p, **own}, x, {**u, **driven})
+
+    return jax.jvp(g, (x, _at(own, p), _at(du, u)), (s, dict(own), dict(du)))[1]
+
+
 @dataclasses.dataclass(frozen=True)
 class Jumps:
     """What the events of one moment do, one after another in the order in which the model declares them.
@@ -150,19 +175,9 @@ class Jumps:
             x = tuple(jnp.where(here, new, old) for new, old in zip(after(t, p, x, u), x, strict=True))
         return x
 
-    def _first(self, values: Values) -> Scalar:
-        """The value of the first event that happens."""
-        found = values[-1]
-        for here, value in reversed(list(zip(self.fired, values, strict=True))):
-            found = jnp.where(here, value, found)
-        return found
-
     def speeds(self, t: Scalar, p: Named, x: Values, u: Named, slopes: Named, f: Values) -> Values:
         """How fast the events' values change where the states' rates are `f`."""
-        moving = {port: u[port] for port in slopes}
-        dots = (jnp.ones_like(t), f, dict(slopes))
-        crossings = self.augmented.system.crossings
-        return jax.jvp(lambda t, x, moving: crossings(t, p, x, {**u, **moving}), (t, x, moving), dots)[1]
+        return speeds(self.augmented.system.crossings, t, p, x, u, slopes, f)
 
     def tau(
         self, t: Scalar, p: Named, x: Values, u: Named, speeds: Values, s: Values, own: Named, du: Named, last: Scalar
@@ -173,14 +188,9 @@ class Jumps:
             speeds: of the events' values before the events.
             last: how far it moves the time of the last jump.
         """
-        crossings = self.augmented.system.crossings
-
-        def g(x: Values, own: Named, driven: Named) -> Values:
-            return crossings(t, {**p, **own}, x, {**u, **driven})
-
-        moved = self._first(jax.jvp(g, (x, _at(own, p), _at(du, u)), (s, dict(own), dict(du)))[1])
+        shift = first_of(self.fired, moved(self.augmented.system.crossings, t, p, x, u, s, own, du))
         # what stays where it is stays there even where the value touches zero only
-        tau = jnp.where(moved == 0.0, moved, -moved / self._first(speeds))
+        tau = jnp.where(shift == 0.0, shift, -shift / first_of(self.fired, speeds))
         return jnp.where(self.located, tau, last)
 
     def tangent(
