@@ -50,7 +50,8 @@ _FUNCTIONS = frozenset(
             "acos",
             "atan",
         ),
-        *("atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma", "rem"),
+        *("atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma"),
+        *("digamma", "rem"),
     )
 )
 
