@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vht.solve.rosenbrock import ARGUMENTS, DENSE, GAMMA, NODES, ORDER, STAGES, TIME, classical, combine, dense
+from vht.solve.rosenbrock import ARGUMENTS, DENSE, GAMMA, NODES, ORDER, STAGES, TIME, classical, dense
+from vht.solve.sums import combine
 
 # sums of numbers up to 150, as the coefficients are
 ROUNDING = 5e-13

@@ -31,6 +31,7 @@ from vht_kernels.arguments import (
     static_kinds,
 )
 from vht_kernels.errors import LoweringError, unsupported
+from vht_kernels.garbage import paused
 from vht_kernels.lower import Argument, check
 from vht_kernels.program import Program
 from vht_kernels.uniform import inner_jaxprs
@@ -164,6 +165,7 @@ def lanes(
     return batched
 
 
+@paused()
 def _trace(
     fn: Callable[..., Any],
     tree: Any,

@@ -73,8 +73,8 @@ def family() -> str:
 
 
 def _machine() -> llvm.TargetMachine:
+    here = host()  # which makes this machine known to LLVM
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    here = host()
     return target.create_target_machine(
         cpu=here.name, features=here.features, opt=2, reloc="pic", codemodel="small", jit=True
     )

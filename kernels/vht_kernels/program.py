@@ -19,6 +19,7 @@ from jax.extend import core as jex
 
 from vht_kernels import cache, cpu, driver, nvidia
 from vht_kernels.fingerprint import fingerprint
+from vht_kernels.garbage import paused
 from vht_kernels.handler import handler_ir
 from vht_kernels.launch import launcher_ir
 from vht_kernels.lower import Argument, lower
@@ -110,9 +111,10 @@ def compile_program(program: Program) -> Kernel:
         address = _from_disk(key, f"{symbol}.handler")
         from_disk = address is not None
         if address is None:
-            module = lower(program.closed, program.arguments, program.width, symbol, program.reciprocals).module
+            with paused():
+                text = str(lower(program.closed, program.arguments, program.width, symbol, program.reciprocals).module)
             handler = handler_ir(symbol, program.width, _tables(program), _results(program), cpu.family())
-            code = cpu.compile_object(str(module), handler)
+            code = cpu.compile_object(text, handler)
             cache.store(key, code)
             address = cpu.load_object(code, f"{symbol}.handler")
         target = _register(symbol, address, "cpu")
@@ -198,10 +200,12 @@ def _written(program: Program, architecture: str, key: str) -> tuple[str, bool]:
     known = cache.load(key)
     if known is not None:
         return known.decode(), True
-    lowered = lower(program.closed, program.arguments, 0, _symbol(key), program.reciprocals)
+    with paused():
+        lowered = lower(program.closed, program.arguments, 0, _symbol(key), program.reciprocals)
+        module = str(lowered.module)
     # the lanes, the length of every table, the inputs, the outputs and the workspace
     parameters = 1 + sum(_tables(program)) + len(program.arguments) + _results(program) + 1
-    text = nvidia.compile_ptx(str(lowered.module), architecture, parameters)
+    text = nvidia.compile_ptx(module, architecture, parameters)
     # the text tells what memory it wants, so that it is complete by itself
     wanted = " ".join(f"{'-' if x.argument is None else x.argument}:{x.factor}" for x in lowered.workspace)
     text = f"// workspace {wanted}\n{text}"

@@ -13,6 +13,7 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool
 
 from vht.solve.sparse import Entries, Scalar
@@ -119,13 +120,13 @@ class Factors:
         """The solution for a right-hand side, one scalar a row."""
         b = list(right)
         for row, pivot_row, factor in self.lower:
-            b[row] = b[row] - factor * b[pivot_row]
+            b[row] = lax.sub(b[row], lax.mul(factor, b[pivot_row]))
         x: dict[int, Scalar] = {}
         for i, j, inverse, across in reversed(self.upper):
             total = b[i]
             for c, value in across:
-                total = total - value * x[c]
-            x[j] = total * inverse
+                total = lax.sub(total, lax.mul(value, x[c]))
+            x[j] = lax.mul(total, inverse)
         return [x[j] for j in range(len(b))]
 
 

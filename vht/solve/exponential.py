@@ -103,8 +103,12 @@ def phi(z: Scalar | None) -> Phi:
     Args:
         z: step over time constant; None for 0.
     """
-    if z is None:
-        return Phi()
+    return Phi() if z is None else _phi(z)
+
+
+@jax.jit
+def _phi(z: Scalar) -> Phi:
+    # a call, so that it is traced once, and so are its derivatives: a model has dozens of gates
     w = 0.5 * z
     near = abs(w) < _SERIES
     # the piece that is not taken is given an argument at which it is finite, and so are its derivatives
@@ -260,6 +264,7 @@ class Exponential(SideBySide):
         return _dense(theta, step.inner.parts[0])
 
 
+@jax.jit
 def _dense(theta: Scalar, part: Part) -> Values:
     """The states at a fraction of a step, of second order: the equations with the same polynomial, solved up to there.
 

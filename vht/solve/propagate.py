@@ -188,7 +188,7 @@ def all_finite(values: Values) -> Bool[Array, ""]:
     """Whether every scalar is finite."""
     finite = jnp.array(True)
     for v in values:
-        finite = finite & (abs(v) < jnp.inf)
+        finite = lax.bitwise_and(finite, lax.lt(lax.abs(v), np.asarray(np.inf, v.dtype)))
     return finite
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from vht.solve.elimination import Elimination, Factors
 from vht.solve.sparse import Entries, Scalar
+from vht.solve.sums import combine
 from vht.solve.system import Values
 
 ORDER = 5
@@ -132,16 +133,6 @@ def classical() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     alpha = np.array([transformed(row) for row in ARGUMENTS[:STAGES]])
     gamma = np.array([[float(g) for g in row] for row in exact])
     return alpha, gamma, np.array(transformed((*ARGUMENTS[-1], 1.0))), gamma[-1]
-
-
-def combine(weights: Sequence[float | Scalar], stages: Sequence[Scalar], start: Scalar | None = None) -> Scalar:
-    """A weighted sum of stages, after `start` if there is one."""
-    total = start
-    for weight, stage in zip(weights, stages, strict=False):
-        term = stage if isinstance(weight, float) and weight == 1.0 else weight * stage
-        total = term if total is None else total + term
-    assert total is not None
-    return total
 
 
 def dense(theta: Scalar, begin: Scalar, end: Scalar, coefficients: Sequence[Scalar]) -> Scalar:

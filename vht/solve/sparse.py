@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend import core as jex
 from jaxtyping import Array, Float
 from vht_kernels.uniform import nested_jaxpr
@@ -142,15 +143,25 @@ def _dense(slope: Any, like: Any) -> Any:
 
 
 def _product(factor: Any, slope: Any) -> Any:
-    return factor if isinstance(slope, np.generic | np.ndarray) and slope == 1.0 else factor * slope
+    if not _known(slope):
+        return lax.mul(factor, slope)
+    return factor if slope == 1.0 else factor * slope
 
 
 def _sum(parts: Iterable[_Tangents]) -> _Tangents:
     total: _Tangents = {}
     for part in parts:
         for column, slope in part.items():
-            total[column] = total[column] + slope if column in total else slope
+            before = total.get(column)
+            if before is None:
+                total[column] = slope
+            else:
+                total[column] = before + slope if _known(before) or _known(slope) else lax.add(before, slope)
     return total
+
+
+def _known(number: Any) -> bool:
+    return isinstance(number, np.generic | np.ndarray)
 
 
 def _select(args: Sequence[Any], slopes: Sequence[_Tangents], value: Any) -> _Tangents:
@@ -159,5 +170,5 @@ def _select(args: Sequence[Any], slopes: Sequence[_Tangents], value: Any) -> _Ta
     found = {}
     for column in columns:
         picked = [_dense(slope.get(column), case) for slope, case in zip(slopes[1:], cases, strict=True)]
-        found[column] = jax.lax.select_n(which, *picked)
+        found[column] = lax.select_n(which, *picked)
     return found

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
+from vht.solve.sums import combine
+
 Scalar = Float[Array, ""]
 State = tuple[Scalar, ...]
 # (fraction of the step gone by, states there) -> rates
@@ -106,7 +108,7 @@ def tsit5_step(
             return moved(weights)
         # from the state outwards: each term is one fused multiply-add
         scaled = [h * w for w in weights]
-        return tuple(_accumulate(xi, scaled, ki) for xi, *ki in zip(x, *stages, strict=True))
+        return tuple(combine(scaled, ki, xi) for xi, *ki in zip(x, *stages, strict=True))
 
     for node, weights in zip(NODES[1:-1], WEIGHTS[:-1], strict=True):
         stages.append(rates(node, ahead(weights)))
@@ -207,10 +209,4 @@ CLASSICAL = Scheme(rk4_step, rk4_dense, 4)
 
 def _sums(weights: Sequence[float] | Sequence[Scalar], stages: Sequence[State]) -> State:
     """Weighted sums of rates."""
-    return tuple(_accumulate(weights[0] * k, weights[1:], others) for k, *others in zip(*stages, strict=True))
-
-
-def _accumulate(start: Scalar, weights: Sequence[float] | Sequence[Scalar], terms: Sequence[Scalar]) -> Scalar:
-    for weight, term in zip(weights, terms, strict=True):
-        start = start + weight * term
-    return start
+    return tuple(combine(weights, column) for column in zip(*stages, strict=True))

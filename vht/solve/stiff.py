@@ -27,6 +27,7 @@ from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_n
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.sparse import Entries, jacobian
 from vht.solve.steppers import underestimate
+from vht.solve.sums import combine
 from vht.solve.system import Named, Scalar, Switches, Values
 from vht.solve.twin import Inputs, Twin
 
@@ -499,7 +500,7 @@ class Stiff:
 
 
 def _combined(weights: Sequence[float], stages: Sequence[Values]) -> Values:
-    return tuple(rodas.combine(weights, column) for column in zip(*stages, strict=True))
+    return tuple(combine(weights, column) for column in zip(*stages, strict=True))
 
 
 def _product(matrix: Entries, vector: Values, size: int) -> list[Scalar | None]:
