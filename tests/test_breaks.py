@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import vht
-from vht.model import Organ, Scalar, Vars, param, port, state
+from vht.model import Organ, Scalar, Vars, algebraic, param, port, state
 from vht.solve import Rodas5P, Tsit5, simulate, simulate_with_jacobian
 
 METHODS = [Tsit5(rtol=1e-9, atol=1e-11), Rodas5P(rtol=1e-9, atol=1e-11)]
@@ -252,3 +253,96 @@ def test_what_has_no_derivative_elsewhere_does_no_harm():
     found = slopes(Apart(), np.array([1.0]), ["k"], METHODS[0])["x"]
     # from log(2) on it falls by k / 2 a second
     np.testing.assert_allclose(found[0, 0], -0.5, rtol=1e-6)
+
+
+class Tank(Organ):
+    """Filled until a time; its pressure follows from volume and inflow, so that it jumps, and opens a valve that leaks."""
+
+    time = "h"
+    rate: Scalar = param(1.0, "L/h", "inflow")
+    until: Scalar = param(2.0, "h", "when it ends")
+    R: Scalar = param(0.5, "kPa*h/L", "resistance of the inlet")
+    C: Scalar = param(2.0, "L/kPa", "compliance")
+    bend: Scalar = param(0.05, "1/kPa^2", "stiffening")
+    opening: Scalar = param(0.8, "kPa", "pressure that opens the valve")
+    leak: Scalar = param(0.1, "L/h", "what it lets through")
+    k: Scalar = param(0.2, "1/h", "loss")
+
+    class State(Vars):
+        V: Scalar = state(0.0, "L", "volume")
+        P: Scalar = algebraic(0.0, "kPa", "pressure")
+
+    def rates(self, t, x, u):
+        # decided before what makes the pressure jump
+        lost = jnp.where(x.P - self.opening > 0.0, self.leak, 0.0 * self.leak)
+        inflow = jnp.where(t < self.until, self.rate, 0.0 * self.rate)
+        return self.State(V=inflow - lost - self.k * x.V, P=x.P + self.bend * x.P**3 - x.V / self.C - self.R * inflow)
+
+
+def _tanks(count):
+    """Tanks that open at some time, whose inflow is more than what they leak then, and that shut when it ends."""
+    spread = np.random.default_rng(3)
+    free = ["rate", "until", "R", "C", "bend", "opening", "leak", "k"]
+    return {name: getattr(Tank(), name) * np.exp(0.3 * spread.standard_normal(count)) for name in free}
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-8])
+def test_an_algebraic_variable_that_jumps_with_the_rates(rtol):
+    """By SciPy from jump to jump, with the pressure by the formula for cubic equations."""
+    tanks, times = _tanks(16), np.array([0.3, 1.0, 1.9, 2.5, 6.0])
+    found = simulate(Tank(), times, twins=tanks, method=Rodas5P(rtol=rtol, atol=rtol / 10.0))
+    assert found.ok.all(), found.failures()
+    for i in range(16):
+        tank = Tank(**{name: column[i] for name, column in tanks.items()})
+        volume, pressure = _by_pieces(tank, times)
+        np.testing.assert_allclose(found.values["V"][i], volume, rtol=20.0 * rtol)
+        np.testing.assert_allclose(found.values["P"][i], pressure, rtol=20.0 * rtol)
+
+
+def _by_pieces(tank, times):
+    def pressure(V, inflow):
+        # bend P^3 + P = c
+        c = V / tank.C + tank.R * inflow
+        return 2.0 / np.sqrt(3.0 * tank.bend) * np.sinh(np.arcsinh(1.5 * c * np.sqrt(3.0 * tank.bend)) / 3.0)
+
+    volumes, pressures, t, V = np.empty_like(times), np.empty_like(times), 0.0, 0.0
+    # shut, open, open after the inflow has ended, shut again
+    for inflow, is_open, end in (
+        (tank.rate, False, tank.until),
+        (tank.rate, True, tank.until),
+        (0.0, True, times[-1]),
+        (0.0, False, times[-1]),
+    ):
+        above = pressure(V, inflow) - tank.opening
+        if t == end or (above < -1e-9 if is_open else above > 1e-9):
+            continue
+
+        def slope(_, y):
+            return inflow - is_open * tank.leak - tank.k * y
+
+        def level(_, y):
+            return pressure(y[0], inflow) - tank.opening
+
+        level.terminal, level.direction = True, -1.0 if is_open else 1.0
+        piece = solve_ivp(slope, (t, end), [V], "DOP853", events=level, rtol=1e-12, atol=1e-12, dense_output=True)
+        here = (times >= t) & (times <= piece.t[-1])
+        volumes[here] = piece.sol(times)[0][here]
+        pressures[here] = pressure(volumes[here], inflow)
+        t, V = piece.t[-1], piece.y[0, -1]
+    return volumes, pressures
+
+
+def test_derivatives_of_an_algebraic_variable_that_jumps_with_the_rates():
+    tanks, times = _tanks(16), np.array([0.3, 1.0, 1.9, 2.5, 6.0])
+    _, found = simulate_with_jacobian(Tank(), times, free=list(tanks), twins=tanks, method=METHODS[1])
+    tight = Rodas5P(rtol=1e-11, atol=1e-13)
+    for i, name in enumerate(tanks):
+        step = 1e-4 * tanks[name]
+        up, down = (
+            simulate(Tank(), times, twins={**tanks, name: tanks[name] + h}, method=tight) for h in (step, -step)
+        )
+        assert up.ok.all() and down.ok.all()
+        for state_name, slope in found.items():
+            expected = (up.values[state_name] - down.values[state_name]) / (2.0 * step[:, None])
+            np.testing.assert_allclose(slope[..., i], expected, rtol=1e-4, atol=1e-5)
+        assert np.abs(found["V"][..., i]).max() > 0.05, "each of them matters"

@@ -11,6 +11,7 @@ branch. Both rates are taken so close to the jump, one on each side, that where 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -86,20 +87,24 @@ class Break(NamedTuple):
     speeds: Values
 
     @classmethod
-    def of(cls, system: System, p: Named, before: Side, after: Side, slopes: Named, flipped: Truths) -> Break:
+    def of(
+        cls, system: System, p: Named, before: Side, slopes: Named, flipped: Truths, f_before: Values, f_after: Values
+    ) -> Break:
         """From both sides of it.
 
         Args:
             system: the model.
             p: parameters.
-            before: the one side.
-            after: the other.
+            before: the place before it.
             slopes: of the inputs.
             flipped: see the class.
+            f_before: time derivatives of all states before it.
+            f_after: those after it.
         """
-        t, x, u = before
-        f_before, f_after = system.rates(t, p, x, u), system.rates(after.t, p, after.x, after.u)
-        found = speeds(_levels(system), t, p, x, u, slopes, f_before)
+        levels = _levels(system)
+        found = speeds(levels, before.t, p, before.x, before.u, slopes, f_before)
+        if any(system.algebraic):
+            flipped = _soonest(flipped, levels(before.t, p, before.x, before.u), found)
         return cls(system, p, before, flipped, tuple(a - b for a, b in zip(f_before, f_after, strict=True)), found)
 
     def behind(self, s: Values, own: Named, du: Named) -> Values:
@@ -116,6 +121,14 @@ class Break(NamedTuple):
         # what does not move at all, or nothing that changed: no time is gained or lost
         tau = jnp.where(some(self.flipped) & (abs(tau) < jnp.inf), tau, jnp.zeros_like(tau))
         return tuple(si + ji * tau for si, ji in zip(s, self.jump, strict=True))
+
+
+def _soonest(flipped: Truths, levels: Values, speeds: Values) -> Truths:
+    """Of the decisions that flipped those that had to: an algebraic variable that jumps with the rates flips others at once."""
+    away = [abs(level / speed) for level, speed in zip(levels, speeds, strict=True)]
+    away = [jnp.where(flip & (time < jnp.inf), time, jnp.inf) for flip, time in zip(flipped, away, strict=True)]
+    least = functools.reduce(jnp.minimum, away)
+    return tuple(flip & (time <= least) for flip, time in zip(flipped, away, strict=True))
 
 
 def _levels(system: System) -> Levels:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, read, write
 
 from vht.solve import rough
-from vht.solve.breaks import Break
-from vht.solve.crossings import Jumps
+from vht.solve.breaks import Break, Side
+from vht.solve.crossings import Jumps, Truths
 from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
 from vht.solve.sensitivity import Augmented, Line, own
 from vht.solve.steppers import ORDER, TSIT5, Scheme
@@ -84,6 +84,9 @@ class SideBySide(abc.ABC):
 
     def culprit(self, point: Point) -> Int[Array, ""]:
         return jnp.full((), -1, np.int32)
+
+    def settled(self, t: Scalar, point: Point, inputs: Inputs, along: bool) -> Point:
+        return point
 
     def flow(self, t: Scalar, y: Values, moved: tuple[Line, ...], inputs: Inputs) -> Values:
         elapsed = self.cast(t - inputs.since)
@@ -218,9 +221,14 @@ class SideBySide(abc.ABC):
         tau = tuple(jnp.where(caused, old, new) for old, new in zip(point.tau, last, strict=True))
         return Point(y, lines, tau), after
 
-    def broken(self, found: Break, t: Scalar, point: Point, inputs: Inputs) -> Point:
-        elapsed = self.cast(t - inputs.since)
+    def broken(self, before: Side, flipped: Truths, t: Scalar, point: Point, inputs: Inputs) -> Point:
+        elapsed, system, p = self.cast(t - inputs.since), self.augmented.system, self.twin.parameters
         x, along = self.augmented.split(point.y)
+        f_before, f_after = (
+            system.rates(before.t, p, before.x, before.u),
+            system.rates(self.cast(t), p, x, inputs.at(t)),
+        )
+        found = Break.of(system, p, before, inputs.line.slopes, flipped, f_before, f_after)
         rows = list(x)
         for seed, s, line in zip(self.augmented.seeds, along, point.moved, strict=True):
             rows += found.behind(s, own(seed, self.twin.parameters), line.at(elapsed))

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
 from vht.solve import controller
-from vht.solve.breaks import RESOLUTION, Break, Side, can_break, changed, first_change
+from vht.solve.breaks import RESOLUTION, Side, can_break, changed, first_change
 from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
 from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite
 from vht.solve.sensitivity import Augmented, Line
@@ -218,7 +218,7 @@ class _Solve:
 
     def breaks(self, t: Scalar, inputs: Inputs, x: Values) -> bool:
         """Whether sensitivities must be looked after where the rates jump: where there are any, and an error test."""
-        if self.loop.fixed or not self.loop.augmented.seeds or any(self.system.algebraic):
+        if self.loop.fixed or not self.loop.augmented.seeds:
             return False
         return can_break(self.system, self.cast(t), self.twin.parameters, x, inputs.at(t))
 
@@ -231,6 +231,9 @@ class _Solve:
 
         was = self.decided(c.t, self.method.states(c.point), c.inputs)
         resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
+        if any(self.system.algebraic):
+            # the least of all steps is on neither side in between
+            resolution = jnp.maximum(2.0 * least_step(c.t, span.end) / span.taken, resolution)
         return first_change(decided, was, end, resolution)
 
     def decided(self, t: Scalar, x: Values, inputs: Inputs) -> Switches:
@@ -245,9 +248,8 @@ class _Solve:
         was = self.decided(c.t, self.method.states(c.point), c.inputs)
         flipped = changed(was, self.decided(reached, x, c.inputs))
         t = c.t + low * span.taken
-        sides = Side(self.cast(t), before, c.inputs.at(t)), Side(self.cast(reached), x, c.inputs.at(reached))
-        found = Break.of(self.system, self.twin.parameters, *sides, c.inputs.line.slopes, flipped)
-        return self.method.broken(found, reached, point, c.inputs), some(flipped)
+        side = Side(self.cast(t), before, c.inputs.at(t))
+        return self.method.broken(side, flipped, reached, point, c.inputs), some(flipped)
 
     # ------------------------------------------------------------------------------------------------------- steps
 
@@ -364,9 +366,12 @@ class _Solve:
             theta, fired = self.locate(c, span, step, accepted, ahead)
             reached = jnp.where(theta < 1.0, c.t + theta * span.taken, reached)
         low, sooner, across = jnp.zeros_like(theta), jnp.array(False), jnp.array(False)
+        # where the rates jump, algebraic variables do
+        unsettled = any(self.system.algebraic) and bool(switches)
+        if jumpy or unsettled:
+            across = accepted & ~all_equal(step.seen)
         if jumpy:
             # a step ends where the rates jump, or bend in a way that could be one
-            across = accepted & ~all_equal(step.seen)
             none = (low, theta)
             low, at = lax.cond(across, lambda: self.change(c, span, step, theta), lambda: none)
             sooner = at < theta
@@ -404,6 +409,10 @@ class _Solve:
 
         point = lax.cond(here | sooner, land, go_on) if fired or jumpy else go_on()
         broke = jnp.array(False)
+        if unsettled:
+            # a jump sees to the sensitivities by itself
+            settle = functools.partial(method.settled, reached, inputs=c.inputs, along=not jumpy)
+            point = lax.cond(across, settle, lambda point: point, point)
         if jumpy:
             broken = functools.partial(self.broken, c, span, step, low, reached)
             point, broke = lax.cond(across, broken, lambda point: (point, jnp.array(False)), point)
@@ -419,7 +428,7 @@ class _Solve:
             point=point,
             memo=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), step.memo, memo),
             switches=tuple(jnp.where(accepted, new, old) for new, old in zip(step.seen[-1], switches, strict=True)),
-            fresh=broke | sooner,
+            fresh=broke | sooner | (across if unsettled else jnp.array(False)),
             jumped=jnp.array(False),
             levels=levels,
             fired=fired,

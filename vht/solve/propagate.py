@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
-from vht.solve.breaks import Break
-from vht.solve.crossings import Jumps
+from vht.solve.breaks import Side
+from vht.solve.crossings import Jumps, Truths
 from vht.solve.sensitivity import Gaps
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs
@@ -103,6 +103,10 @@ class Propagator(Protocol):
         """Number of the algebraic variable for which no value was found, -1 if there is none."""
         ...
 
+    def settled(self, t: Scalar, point: Point, inputs: Inputs, along: bool) -> Point:
+        """With algebraic variables that satisfy the equations at a time; `along`: with their sensitivities as well."""
+        ...
+
     def empty_memo(self, point: Point) -> Any:
         """Of the type of `Step.memo`."""
         ...
@@ -166,8 +170,16 @@ class Propagator(Protocol):
         """
         ...
 
-    def broken(self, found: Break, t: Scalar, point: Point, inputs: Inputs) -> Point:
-        """Everything behind a jump of the rates at a time, from the end of the step across it."""
+    def broken(self, before: Side, flipped: Truths, t: Scalar, point: Point, inputs: Inputs) -> Point:
+        """Everything behind a jump of the rates at a time.
+
+        Args:
+            before: the place before it.
+            flipped: by decision, whether it became another.
+            t: time behind it.
+            point: the end of the step across it.
+            inputs: on both sides.
+        """
         ...
 
     def happened(self, jumps: Jumps, t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Values]:

@@ -63,8 +63,8 @@ def simulate(
     Works under `jax.jit` and `jax.vmap`, and has first derivatives, forward and reverse, with respect to parameters,
     initial values, start, times of saves and everything in the schedule. Sensitivities are then part of the error test. Where
     the rates jump, as ``jnp.where`` between unlike numbers makes them, derivatives know how the jump moves. They do not with
-    steps of a fixed size, diffrax (`Diffrax`, the ``xla`` backend) or algebraic variables, nor of jumps within the branches of
-    `jax.lax.cond` and within loops: declare an event there.
+    steps of a fixed size or diffrax (`Diffrax`, the ``xla`` backend), nor of jumps within the branches of `jax.lax.cond` and
+    within loops: declare an event there.
 
     Args:
         model: one twin's equations; its parameters hold for every twin that has no column of its own.

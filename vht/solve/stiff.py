@@ -18,9 +18,9 @@ from vht_kernels import full_like, length, read, scratch, write
 
 from vht.solve import rosenbrock as rodas
 from vht.solve import rough
-from vht.solve.breaks import Break
+from vht.solve.breaks import Break, Side
 from vht.solve.consistent import Constraints
-from vht.solve.crossings import Jumps
+from vht.solve.crossings import Jumps, Truths
 from vht.solve.directions import Directions, Index, MovedEvents
 from vht.solve.explicit import first_step, nowhere_unless, write_row
 from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
@@ -127,6 +127,22 @@ class Stiff:
         if self.constraints is None:
             return s
         return self.constraints.settle_tangent(t, x, u, s, self.directions.own(k, self.p), du)
+
+    def settled(self, t: Scalar, point: _Point, inputs: Inputs, along: bool) -> _Point:
+        if self.constraints is None:
+            return point
+        time, u, lines = self.cast(t), inputs.at(t), point.lines
+        x, found = self.constraints.settle(time, point.x, u)
+        point = point._replace(x=x, culprit=jnp.maximum(point.culprit, found))
+        if point.s is None or not along:
+            return point
+        elapsed = self.elapsed(inputs, t)
+
+        def of(k: Index, table: Array) -> Array:
+            du = self.du(lines, k, elapsed)
+            return self.write_row(table, k, self.consistent(k, time, x, u, self.row(table, k), du))
+
+        return point._replace(s=self.each(of, point.s))
 
     def full_rates(self, t: Scalar, x: Values, u: Named, slopes: Named) -> Values:
         """Time derivatives of all states, algebraic ones among them."""
@@ -465,12 +481,16 @@ class Stiff:
         s, lines, taus = self.each(of, (point.s, lines, point.tau))
         return point._replace(x=x_after, s=s, lines=lines, tau=taus, culprit=culprit), after
 
-    def broken(self, found: Break, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
+    def broken(self, before: Side, flipped: Truths, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
+        time, u, slopes, x = self.cast(t), inputs.at(t), inputs.line.slopes, point.x
+        f_before, f_after = self.full_rates(*before, slopes), self.full_rates(time, x, u, slopes)
+        jump = Break.of(self.system, self.p, before, slopes, flipped, f_before, f_after)
         elapsed, lines = self.elapsed(inputs, t), point.lines
 
         def of(k: Index, table: Array) -> Array:
             s, du = self.row(table, k), self.du(lines, k, elapsed)
-            return self.write_row(table, k, found.behind(s, self.directions.own(k, self.p), du))
+            s = jump.behind(self.consistent(k, *before, s, du), self.directions.own(k, self.p), du)
+            return self.write_row(table, k, self.consistent(k, time, x, u, s, du))
 
         return point._replace(s=self.each(of, point.s))
 
