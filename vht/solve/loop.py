@@ -21,6 +21,7 @@ from vht_kernels import length, read
 
 from vht.solve import controller
 from vht.solve.breaks import RESOLUTION, Side, can_break, changed, first_change
+from vht.solve.clock import larger, least_step, smaller
 from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
 from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite
 from vht.solve.sensitivity import Augmented, Line
@@ -29,9 +30,6 @@ from vht.solve.switches import all_equal
 from vht.solve.system import Scalar, Switches, Values
 from vht.solve.twin import Inputs, Solved, Twin
 
-# Steps below this many units in the last place of time are refused; near time zero, where those shrink without end, those of
-# this share of the next stop
-FLOOR_ULPS, FLOOR_SHARE = 16.0, 1e-12
 # a step that would leave less than this share of itself before a stop goes to the stop at once
 REACH = 1e-3
 
@@ -233,7 +231,7 @@ class _Solve:
         resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
         if any(self.system.algebraic):
             # the least of all steps is on neither side in between
-            resolution = jnp.maximum(2.0 * least_step(c.t, span.end) / span.taken, resolution)
+            resolution = jnp.maximum(2.0 * least_step(c.t, self.twin.end) / span.taken, resolution)
         return first_change(decided, was, end, resolution)
 
     def decided(self, t: Scalar, x: Values, inputs: Inputs) -> Switches:
@@ -497,21 +495,6 @@ class _Solve:
         observed = c.saved.culprit + np.int32(self.loop.augmented.size)
         culprit = jnp.where(c.saved.culprit < 0, method.culprit(c.point), observed)
         return Solved(*solved, c.status, c.steps, c.rejected, culprit, c.counts)
-
-
-def least_step(t: Scalar, stop: Scalar) -> Scalar:
-    """The least step that is tried at a time on the way to a stop."""
-    return FLOOR_ULPS * jnp.finfo(t.dtype).eps * larger(abs(t), FLOOR_SHARE * abs(stop))
-
-
-def larger(a: Scalar, b: Scalar) -> Scalar:
-    """The larger of two times. Where neither is NaN: the maximum that regards NaN is four times as long on a GPU."""
-    return jnp.where(a < b, b, a)
-
-
-def smaller(a: Scalar, b: Scalar) -> Scalar:
-    """The smaller of two times, neither of them NaN."""
-    return jnp.where(a > b, b, a)
 
 
 def _numbers(values: Values) -> Bool[Array, ""]:

@@ -41,6 +41,15 @@ def jacobian(function: Callable[..., Sequence[Scalar]], arguments: Sequence[Scal
     return [jnp.asarray(v) for v in values], slopes
 
 
+def multiplied(matrix: Entries, vector: Sequence[Scalar]) -> list[Scalar | None]:
+    """A square matrix times a vector; None where a row is empty."""
+    total: list[Scalar | None] = [None] * len(vector)
+    for (i, j), value in sorted(matrix.items()):
+        before, term = total[i], value * vector[j]
+        total[i] = term if before is None else before + term
+    return total
+
+
 def _walk(
     closed: jex.ClosedJaxpr, values: Sequence[Any], tangents: Sequence[_Tangents]
 ) -> tuple[list[Any], list[_Tangents]]:

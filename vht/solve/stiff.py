@@ -25,7 +25,7 @@ from vht.solve.directions import Directions, Index, MovedEvents
 from vht.solve.explicit import first_step, nowhere_unless, write_row
 from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
 from vht.solve.sensitivity import Augmented, Line
-from vht.solve.sparse import Entries, jacobian
+from vht.solve.sparse import Entries, jacobian, multiplied
 from vht.solve.steppers import underestimate
 from vht.solve.sums import combine
 from vht.solve.system import Named, Scalar, Switches, Values
@@ -311,7 +311,7 @@ class Stiff:
                 moves = moved.at(self.elapsed(inputs, times[i]))
                 return tangent(clock[i], self.p, arguments[i], held[i], argument, own, moves)
 
-            bent = [_product(curvature, stage, self.n) for stage in u]
+            bent = [multiplied(curvature, stage) for stage in u]
             v, s_end = stages.solve(s, rates, along, bent)
             tolerated = scales(self.twin.atol / read(self.twin.sizes, k), self.twin.rtol, s, s_end)
             square = rough.mean_square(v[-1], tolerated) * CAUTION**2
@@ -521,12 +521,3 @@ class Stiff:
 
 def _combined(weights: Sequence[float], stages: Sequence[Values]) -> Values:
     return tuple(combine(weights, column) for column in zip(*stages, strict=True))
-
-
-def _product(matrix: Entries, vector: Values, size: int) -> list[Scalar | None]:
-    """A sparse matrix times a vector; None where a row is empty."""
-    total: list[Scalar | None] = [None] * size
-    for (i, j), value in sorted(matrix.items()):
-        before, term = total[i], value * vector[j]
-        total[i] = term if before is None else before + term
-    return total

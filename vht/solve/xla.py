@@ -15,8 +15,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
+from vht.solve.clock import FLOOR_ULPS
 from vht.solve.largest import largest
-from vht.solve.loop import FLOOR_ULPS
 from vht.solve.methods import RK4, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.propagate import first_not_finite
 from vht.solve.sensitivity import Augmented, Line
