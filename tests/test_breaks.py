@@ -346,3 +346,16 @@ def test_derivatives_of_an_algebraic_variable_that_jumps_with_the_rates():
             expected = (up.values[state_name] - down.values[state_name]) / (2.0 * step[:, None])
             np.testing.assert_allclose(slope[..., i], expected, rtol=1e-4, atol=1e-5)
         assert np.abs(found["V"][..., i]).max() > 0.05, "each of them matters"
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-8])
+def test_a_save_at_the_very_time_of_a_jump_gives_the_values_before_it(rtol):
+    until = np.linspace(1.5, 2.5, 32)
+    times = until[:, None] + np.array([-1e-6, 0.0, 1e-6])
+    settings = {"twins": {"until": until}, "method": Rodas5P(rtol=rtol, atol=rtol / 10.0)}
+    plain = simulate(Tank(), times, **settings)
+    found, jacobian = simulate_with_jacobian(Tank(), times, free=["R"], **settings)
+    for table in (plain.values["P"], found.values["P"], jacobian["P"][..., 0]):
+        before, at, behind = np.asarray(table).T
+        np.testing.assert_allclose(at, before, rtol=1e-5)
+        assert (np.abs(behind - before) > 0.2).all()

@@ -230,9 +230,12 @@ class _Solve:
         was = self.decided(c.t, self.method.states(c.point), c.inputs)
         resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
         if any(self.system.algebraic):
-            # the least of all steps is on neither side in between
-            resolution = jnp.maximum(2.0 * least_step(c.t, self.twin.end) / span.taken, resolution)
+            resolution = jnp.where(self.least(span), 1.0, resolution)
         return first_change(decided, was, end, resolution)
+
+    def least(self, span: Span) -> Bool[Array, ""]:
+        """Whether a step is as short as steps that cross a jump may be."""
+        return span.taken <= 2.0 * least_step(span.begin, self.twin.end)
 
     def decided(self, t: Scalar, x: Values, inputs: Inputs) -> Switches:
         """What the rates decide at a place."""
@@ -379,7 +382,9 @@ class _Solve:
         here = some(fired)
 
         def share(saved: _Saved) -> Scalar:
-            return jnp.minimum(self.cast((saved.next - c.t) / span.taken), 1.0)
+            found = jnp.minimum(self.cast((saved.next - c.t) / span.taken), 1.0)
+            # at the very time of a jump the values before it: in between algebraic variables are on neither side
+            return jnp.where(across & self.least(span), 0.0, found) if unsettled else found
 
         def due(saved: _Saved) -> Bool[Array, ""]:
             reaches = (saved.next <= reached) & (saved.culprit < 0)
