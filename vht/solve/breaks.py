@@ -115,12 +115,16 @@ class Break(NamedTuple):
             own: how the direction moves parameters.
             du: how it moves inputs.
         """
+        tau = self.tau(s, own, du)
+        return tuple(si + ji * tau for si, ji in zip(s, self.jump, strict=True))
+
+    def tau(self, s: Values, own: Named, du: Named) -> Scalar:
+        """How far a direction moves its time; arguments as of `behind`."""
         t, x, u = self.before
         shift = first_of(self.flipped, moved(_levels(self.system), t, self.p, x, u, s, own, du))
         tau = -shift / first_of(self.flipped, self.speeds)
         # what does not move at all, or nothing that changed: no time is gained or lost
-        tau = jnp.where(some(self.flipped) & (abs(tau) < jnp.inf), tau, jnp.zeros_like(tau))
-        return tuple(si + ji * tau for si, ji in zip(s, self.jump, strict=True))
+        return jnp.where(some(self.flipped) & (abs(tau) < jnp.inf), tau, jnp.zeros_like(tau))
 
 
 def _soonest(flipped: Truths, levels: Values, speeds: Values) -> Truths:

@@ -85,6 +85,9 @@ class SideBySide(abc.ABC):
     def culprit(self, point: Point) -> Int[Array, ""]:
         return jnp.full((), -1, np.int32)
 
+    def torn(self, span: Span, step: Step, point: Point, inputs: Inputs) -> Bool[Array, ""]:
+        return jnp.array(False)
+
     def settled(self, t: Scalar, point: Point, inputs: Inputs, along: bool) -> Point:
         return point
 

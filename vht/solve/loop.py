@@ -33,6 +33,9 @@ from vht.solve.twin import Inputs, Solved, Twin
 # a step that would leave less than this share of itself before a stop goes to the stop at once
 REACH = 1e-3
 
+# the squared error of a step in which algebraic variables jump: the next one is a fraction of it
+TORN = 64.0
+
 OK = np.int32(Status.OK)
 
 
@@ -343,7 +346,9 @@ class _Solve:
         span = Span(c.t, end, end - c.t)
         step = method.attempt(span, c.point, memo, c.inputs, switches)
         jumpy = self.breaks(c.t, c.inputs, step.end)
-        if jumpy:
+        # where the rates jump, algebraic variables do
+        unsettled = any(self.system.algebraic) and bool(switches)
+        if jumpy or unsettled:
             # a jump between the last stage and the end belongs to this step
             step.seen.append(
                 self.system.switches(self.cast(span.end), twin.parameters, step.end, c.inputs.at(span.end))
@@ -352,7 +357,16 @@ class _Solve:
         # an event without a value could be missed
         sound = _numbers(ahead) & self.moderate(step.end)
         step = dataclasses.replace(step, square=jnp.where(sound, step.square, jnp.inf))
+        torn = leaps = jnp.array(False)
+        if unsettled:
+            differ = ~all_equal(step.seen)
+            leaps = differ & self.least(span)
+            look = differ & ~leaps & (step.square <= 1.0)
+            torn = lax.cond(look, lambda: method.torn(span, step, c.point, c.inputs), lambda: torn)
+            step = dataclasses.replace(step, square=jnp.where(torn, TORN, step.square))
         accepted, h_next, log_error, failure = self.verdict(c, span, stop, h, step)
+        if unsettled:
+            failure = jnp.where(torn, OK, failure)
         # an event may have left the algebraic variables without values
         settled = method.culprit(c.point) < 0
         failure = jnp.where(settled, failure, np.int32(Status.NO_INITIAL_VALUE))
@@ -364,11 +378,9 @@ class _Solve:
         theta, levels, fired = jnp.ones_like(c.t), c.levels, c.fired
         if self.system.events:
             levels = tuple(jnp.where(accepted, new, old) for new, old in zip(ahead, levels, strict=True))
-            theta, fired = self.locate(c, span, step, accepted, ahead)
+            theta, fired = self.locate(c, span, step, accepted & ~leaps, ahead)
             reached = jnp.where(theta < 1.0, c.t + theta * span.taken, reached)
         low, sooner, across = jnp.zeros_like(theta), jnp.array(False), jnp.array(False)
-        # where the rates jump, algebraic variables do
-        unsettled = any(self.system.algebraic) and bool(switches)
         if jumpy or unsettled:
             across = accepted & ~all_equal(step.seen)
         if jumpy:
@@ -384,7 +396,7 @@ class _Solve:
         def share(saved: _Saved) -> Scalar:
             found = jnp.minimum(self.cast((saved.next - c.t) / span.taken), 1.0)
             # at the very time of a jump the values before it: in between algebraic variables are on neither side
-            return jnp.where(across & self.least(span), 0.0, found) if unsettled else found
+            return jnp.where(leaps, 0.0, found) if unsettled else found
 
         def due(saved: _Saved) -> Bool[Array, ""]:
             reaches = (saved.next <= reached) & (saved.culprit < 0)
@@ -422,6 +434,15 @@ class _Solve:
             if self.system.events:
                 there = self.levels(reached, self.method.states(point), c.inputs)
                 levels = tuple(jnp.where(sooner, new, old) for new, old in zip(there, levels, strict=True))
+        located = here
+        if unsettled and self.system.events:
+            # algebraic variables that jump make events happen at once
+            there = self.levels(reached, self.method.states(point), c.inputs)
+            leaps = leaps & accepted
+            levels = tuple(jnp.where(leaps, new, old) for new, old in zip(there, levels, strict=True))
+            happened = crossed(self.directions, c.levels, there)
+            fired = tuple(jnp.where(leaps, new, old) for new, old in zip(happened, fired, strict=True))
+            located = here & ~leaps
         steps = c.steps + np.int32(1)
         spent = (steps >= twin.max_steps) & (saved.index < twin.saves)
         return c._replace(
@@ -435,7 +456,7 @@ class _Solve:
             jumped=jnp.array(False),
             levels=levels,
             fired=fired,
-            located=here,
+            located=located,
             saved=saved,
             steps=steps,
             rejected=c.rejected + lax.convert_element_type(~accepted, np.int32),

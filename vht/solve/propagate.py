@@ -103,6 +103,10 @@ class Propagator(Protocol):
         """Number of the algebraic variable for which no value was found, -1 if there is none."""
         ...
 
+    def torn(self, span: Span, step: Step, point: Point, inputs: Inputs) -> Bool[Array, ""]:
+        """Whether algebraic variables jump within a step, so that what is found inside it follows neither side."""
+        ...
+
     def settled(self, t: Scalar, point: Point, inputs: Inputs, along: bool) -> Point:
         """With algebraic variables that satisfy the equations at a time; `along`: with their sensitivities as well."""
         ...

@@ -34,6 +34,8 @@ from vht.solve.twin import Inputs, Twin
 # The estimate is that of the solution of order 4, while that of order 5 is carried on: the usual test problems end with a
 # tenth of the error asked for, from 1e-3 to 1e-9. This share of the estimate brings them nearer (`python -m benchmarks stiff`).
 CAUTION = 0.7
+# tolerances that algebraic variables in the middle of a step may be away from what their equations give
+APART = 10.0
 # of the work table, by direction: the sensitivities at the end of the step, and the coefficients inside it
 END, INSIDE = 0, (1, 2, 3)
 PARTS = 4
@@ -127,6 +129,18 @@ class Stiff:
         if self.constraints is None:
             return s
         return self.constraints.settle_tangent(t, x, u, s, self.directions.own(k, self.p), du)
+
+    def torn(self, span: Span, step: Step, point: _Point, inputs: Inputs) -> Bool[Array, ""]:
+        if self.constraints is None:
+            return jnp.array(False)
+        t = span.begin + 0.5 * span.taken
+        x = self.inside(step, point, jnp.full((), 0.5, self.dtype))
+        found, culprit = self.constraints.settle(self.cast(t), x, inputs.at(t))
+        apart = culprit >= 0
+        for j in self.constraints.rows:
+            tolerated = self.twin.atol + self.twin.rtol * abs(found[j])
+            apart = apart | ~(abs(found[j] - x[j]) <= APART * tolerated)
+        return apart
 
     def settled(self, t: Scalar, point: _Point, inputs: Inputs, along: bool) -> _Point:
         if self.constraints is None:
@@ -487,12 +501,17 @@ class Stiff:
         jump = Break.of(self.system, self.p, before, slopes, flipped, f_before, f_after)
         elapsed, lines = self.elapsed(inputs, t), point.lines
 
-        def of(k: Index, table: Array) -> Array:
-            s, du = self.row(table, k), self.du(lines, k, elapsed)
-            s = jump.behind(self.consistent(k, *before, s, du), self.directions.own(k, self.p), du)
-            return self.write_row(table, k, self.consistent(k, time, x, u, s, du))
+        def of(k: Index, carry: tuple[Array, Array | None]) -> tuple[Array, Array | None]:
+            table, taus = carry
+            du, own = self.du(lines, k, elapsed), self.directions.own(k, self.p)
+            s = self.consistent(k, *before, self.row(table, k), du)
+            if taus is not None and self.constraints is not None:
+                # events that algebraic variables make happen are at its time
+                taus = write(taus, k, jump.tau(s, own, du))
+            return self.write_row(table, k, self.consistent(k, time, x, u, jump.behind(s, own, du), du)), taus
 
-        return point._replace(s=self.each(of, point.s))
+        s, taus = self.each(of, (point.s, point.tau))
+        return point._replace(s=s, tau=taus)
 
     def happened(self, jumps: Jumps, t: Scalar, point: _Point, inputs: Inputs) -> tuple[_Point, Values]:
         time, u, slopes, x, p = self.cast(t), inputs.at(t), inputs.line.slopes, point.x, self.p
