@@ -24,8 +24,10 @@ from vht.solve.sparse import jacobian
 from vht.solve.system import Named, Scalar, Values
 from vht.solve.twin import Twin
 
-TURNS = 60
+TURNS = 90
 LEAST_DAMPING = 1e-6
+# how often to go across a jump of the equations
+HOPS = 3
 # the last correction may be this share of the tolerance: what is left after it is its square
 DONE = 1e-2
 
@@ -36,6 +38,7 @@ class _Search(NamedTuple):
     turns: Int[Array, ""]
     found: Bool[Array, ""]
     lost: Bool[Array, ""]
+    hops: Int[Array, ""]
     worst: Int[Array, ""]
 
 
@@ -98,20 +101,29 @@ class Constraints:
             smaller = after <= (1.0 - 0.5 * c.damping) * before
             # corrections within the tolerance that do not get smaller are rounding
             rounding = (before <= 1.0) & (after <= 1.0) & ~smaller
-            found = factors.regular & ((before <= DONE) | rounding)
-            better = found | (factors.regular & smaller)
+            # a correction as small as that can still lead across a jump of the equations
+            beyond = (before <= DONE) & ~(after <= 1.0)
+            found = factors.regular & (((before <= DONE) & ~beyond) | rounding)
+            better = found | (factors.regular & (smaller | beyond))
             damping = jnp.where(better, jnp.minimum(2.0 * c.damping, 1.0), 0.25 * c.damping)
+            # short of a jump every correction is too long: go to its other side
+            short = ~better & (damping < LEAST_DAMPING)
+            hop = short & (c.hops < np.int32(HOPS)) & factors.regular
+            leap = tuple(v + d for v, d in zip(c.z, full, strict=True))
+            trial = tuple(jnp.where(hop, far, near) for far, near in zip(leap, trial, strict=True))
+            damping = jnp.where(hop, jnp.ones_like(damping), damping)
             return _Search(
-                z=tuple(jnp.where(better, new, old) for new, old in zip(trial, c.z, strict=True)),
+                z=tuple(jnp.where(better | hop, new, old) for new, old in zip(trial, c.z, strict=True)),
                 damping=damping,
                 turns=c.turns + np.int32(1),
                 found=found,
                 lost=~found & (damping < LEAST_DAMPING),
+                hops=c.hops + hop.astype(np.int32),
                 worst=whose,
             )
 
         one, zero = jnp.ones_like(z[0]), jnp.zeros((), np.int32)
-        start = _Search(z, one, zero, jnp.array(False), ~all_finite(x), jnp.full((), self.rows[0], np.int32))
+        start = _Search(z, one, zero, jnp.array(False), ~all_finite(x), zero, jnp.full((), self.rows[0], np.int32))
         c = lax.while_loop(lambda c: ~(c.found | c.lost) & (c.turns < np.int32(TURNS)), turn, start)
         return self._with(x, c.z), jnp.where(c.found, np.int32(-1), c.worst)
 

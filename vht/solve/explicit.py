@@ -88,7 +88,7 @@ class SideBySide(abc.ABC):
     def torn(self, span: Span, step: Step, point: Point, inputs: Inputs) -> Bool[Array, ""]:
         return jnp.array(False)
 
-    def settled(self, t: Scalar, point: Point, inputs: Inputs, along: bool) -> Point:
+    def settled(self, t: Scalar, x: Values, point: Point, inputs: Inputs, along: bool) -> Point:
         return point
 
     def flow(self, t: Scalar, y: Values, moved: tuple[Line, ...], inputs: Inputs) -> Values:

@@ -23,7 +23,7 @@ from vht.solve import controller
 from vht.solve.breaks import RESOLUTION, Side, can_break, changed, first_change
 from vht.solve.clock import larger, least_step, smaller
 from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
-from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite
+from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite, choose
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.status import Status
 from vht.solve.switches import all_equal
@@ -33,6 +33,9 @@ from vht.solve.twin import Inputs, Solved, Twin
 # a step that would leave less than this share of itself before a stop goes to the stop at once
 REACH = 1e-3
 
+# a state that moves by so many units in its last place hardly does, in so many of the least steps: it may not move at all in
+# one of them
+STILL_ULPS, STILL_STEPS = 4.0, 1e4
 # the squared error of a step in which algebraic variables jump: the next one is a fraction of it
 TORN = 64.0
 
@@ -233,12 +236,24 @@ class _Solve:
         was = self.decided(c.t, self.method.states(c.point), c.inputs)
         resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
         if any(self.system.algebraic):
-            resolution = jnp.where(self.least(span), 1.0, resolution)
+            resolution = jnp.where(self.leaps(c, span, step), 1.0, resolution)
         return first_change(decided, was, end, resolution)
 
-    def least(self, span: Span) -> Bool[Array, ""]:
-        """Whether a step is as short as steps that cross a jump may be."""
-        return span.taken <= 2.0 * least_step(span.begin, self.twin.end)
+    def leaps(self, c: _Carry, span: Span, step: Step) -> Bool[Array, ""]:
+        """Whether a step is so short that it may cross a jump of algebraic variables: the least, or nothing else moves."""
+        floor = least_step(span.begin, self.twin.end)
+        still, eps = span.taken <= STILL_STEPS * floor, float(jnp.finfo(self.dtype).eps)
+        for old, new, algebraic in zip(self.method.states(c.point), step.end, self.system.algebraic, strict=True):
+            if not algebraic:
+                still = still & (abs(new - old) <= STILL_ULPS * eps * abs(old))
+        return still | (span.taken <= 2.0 * floor)
+
+    def tangent(self, c: _Carry, span: Span) -> Values:
+        """Where a step along the tangent ends; algebraic variables stay as they were."""
+        x, h = self.method.states(c.point), self.cast(span.taken)
+        f = self.system.rates(self.cast(c.t), self.twin.parameters, x, c.inputs.at(c.t))
+        rows = zip(x, f, self.system.algebraic, strict=True)
+        return tuple(old if algebraic else old + h * rate for old, rate, algebraic in rows)
 
     def decided(self, t: Scalar, x: Values, inputs: Inputs) -> Switches:
         """What the rates decide at a place."""
@@ -265,7 +280,9 @@ class _Solve:
         # two equal steps rather than a long and a very short one
         return jnp.where(h * (1.0 + REACH) >= left, stop, t + jnp.where(h + h > left, 0.5 * left, h))
 
-    def verdict(self, c: _Carry, span: Span, stop: Scalar, h: Scalar, step: Step) -> tuple[Any, ...]:
+    def verdict(
+        self, c: _Carry, span: Span, stop: Scalar, h: Scalar, step: Step, leaps: Bool[Array, ""]
+    ) -> tuple[Any, ...]:
         """Whether a step is accepted, the next one's size, the controller's memory, and what ends the twin."""
         if self.loop.fixed:
             accepted = step.square < jnp.inf
@@ -281,6 +298,9 @@ class _Solve:
             # not twice on end (which leaves a logarithm of 0), or a twin that only chatters would spend all its steps
             least = span.taken <= 1.5 * floor
             located = across & (square < jnp.inf) & (c.log_error < 0.0)
+            if any(self.system.algebraic):
+                least = leaps
+                located = located | (across & (c.t == self.twin.start))
         finite = (square < jnp.inf) & step.regular
         accepted = step.regular & ((square <= 1.0) | (located & least))
         factor, log_error = controller.propose(square, finite, accepted, c.log_error, order)
@@ -360,11 +380,11 @@ class _Solve:
         torn = leaps = jnp.array(False)
         if unsettled:
             differ = ~all_equal(step.seen)
-            leaps = differ & self.least(span)
+            leaps = differ & self.leaps(c, span, step)
             look = differ & ~leaps & (step.square <= 1.0)
             torn = lax.cond(look, lambda: method.torn(span, step, c.point, c.inputs), lambda: torn)
             step = dataclasses.replace(step, square=jnp.where(torn, TORN, step.square))
-        accepted, h_next, log_error, failure = self.verdict(c, span, stop, h, step)
+        accepted, h_next, log_error, failure = self.verdict(c, span, stop, h, step, leaps)
         if unsettled:
             failure = jnp.where(torn, OK, failure)
         # an event may have left the algebraic variables without values
@@ -425,8 +445,13 @@ class _Solve:
         point = lax.cond(here | sooner, land, go_on) if fired or jumpy else go_on()
         broke = jnp.array(False)
         if unsettled:
-            # a jump sees to the sensitivities by itself
-            settle = functools.partial(method.settled, reached, inputs=c.inputs, along=not jumpy)
+
+            def settle(point: Point) -> Point:
+                # what a leap's stages found beyond the jump is of no use
+                x = choose(leaps, self.tangent(c, span), method.states(point))
+                # a jump sees to the sensitivities by itself
+                return method.settled(reached, x, point, c.inputs, along=not jumpy)
+
             point = lax.cond(across, settle, lambda point: point, point)
         if jumpy:
             broken = functools.partial(self.broken, c, span, step, low, reached)

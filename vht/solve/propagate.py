@@ -107,8 +107,8 @@ class Propagator(Protocol):
         """Whether algebraic variables jump within a step, so that what is found inside it follows neither side."""
         ...
 
-    def settled(self, t: Scalar, point: Point, inputs: Inputs, along: bool) -> Point:
-        """With algebraic variables that satisfy the equations at a time; `along`: with their sensitivities as well."""
+    def settled(self, t: Scalar, x: Values, point: Point, inputs: Inputs, along: bool) -> Point:
+        """With states near `x` of which the algebraic ones satisfy the equations; `along`: sensitivities as well."""
         ...
 
     def empty_memo(self, point: Point) -> Any:

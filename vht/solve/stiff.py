@@ -142,11 +142,11 @@ class Stiff:
             apart = apart | ~(abs(found[j] - x[j]) <= APART * tolerated)
         return apart
 
-    def settled(self, t: Scalar, point: _Point, inputs: Inputs, along: bool) -> _Point:
+    def settled(self, t: Scalar, x: Values, point: _Point, inputs: Inputs, along: bool) -> _Point:
         if self.constraints is None:
             return point
         time, u, lines = self.cast(t), inputs.at(t), point.lines
-        x, found = self.constraints.settle(time, point.x, u)
+        x, found = self.constraints.settle(time, x, u)
         point = point._replace(x=x, culprit=jnp.maximum(point.culprit, found))
         if point.s is None or not along:
             return point
