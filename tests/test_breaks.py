@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import vht
-from vht.model import Organ, Scalar, Vars, algebraic, param, port, state
+from vht.model import Organ, Scalar, Vars, algebraic, event, param, port, state
 from vht.solve import Rodas5P, Tsit5, simulate, simulate_with_jacobian
 
 METHODS = [Tsit5(rtol=1e-9, atol=1e-11), Rodas5P(rtol=1e-9, atol=1e-11)]
@@ -359,3 +359,88 @@ def test_a_save_at_the_very_time_of_a_jump_gives_the_values_before_it(rtol):
         before, at, behind = np.asarray(table).T
         np.testing.assert_allclose(at, before, rtol=1e-5)
         assert (np.abs(behind - before) > 0.2).all()
+
+
+class Pipe(Organ):
+    """A pressure that is linear in its equation, so that no error test sees it jump; an event half way down."""
+
+    time = "h"
+    begin: Scalar = param(-1.0, "h", "when the inflow begins")
+    until: Scalar = param(2.0, "h", "when it ends")
+    R: Scalar = param(0.5, "kPa*h/L", "resistance")
+    C: Scalar = param(2.0, "L/kPa", "compliance")
+    k: Scalar = param(0.2, "1/h", "loss by volume")
+    rate: Scalar = param(1.0, "L/h", "inflow that makes the pressure jump")
+
+    class State(Vars):
+        V: Scalar = state(1.0, "L", "volume")
+        W: Scalar = state(0.0, "kPa*h", "pressure over time")
+        since: Scalar = state(0.0, "h", "when it fell")
+        P: Scalar = algebraic(0.5, "kPa", "pressure")
+
+    class Events(Vars):
+        fell: Scalar = event("kPa", "half of the jump", direction="falling")
+        below: Scalar = event("kPa", "which it never gets to", direction="both")
+
+    def rates(self, t, x, u):
+        inflow = jnp.where((t > self.begin) & (t < self.until), self.rate, 0.0 * self.rate)
+        return self.State(
+            V=1.0 * self.rate - self.k * x.V,
+            W=x.P,
+            since=0.0 * x.since / self.until,
+            P=x.P - x.V / self.C - self.R * inflow,
+        )
+
+    def crossings(self, t, x, u):
+        still, more = x.V / self.C, self.R * self.rate
+        return self.Events(fell=x.P - still - 0.5 * more, below=x.P - still + 0.1 * more)
+
+    def after(self, e, t, x, u):
+        return self.State(V=x.V, W=x.W, since=t, P=x.P)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-8])
+@pytest.mark.parametrize("begin", [-1.0, 0.0])
+def test_saves_and_events_where_an_algebraic_variable_jumps(begin, rtol):
+    """V = 1 / k + (1 - 1 / k) exp(-k t); the event is at the jump, once; W takes the jump's time."""
+    until, k = np.linspace(0.63, 5.37, 32), np.linspace(0.1, 0.5, 32)
+    times = np.linspace(0.0, 6.0, 61)
+    twins = {"until": until, "k": k}
+    method = Rodas5P(rtol=rtol, atol=rtol / 10.0)
+    found, jacobian = simulate_with_jacobian(Pipe(begin=begin), times, free=["until", "R"], twins=twins, method=method)
+    plain = simulate(Pipe(begin=begin), times, twins=twins, method=method)
+    volume = (1.0 / k + (1.0 - 1.0 / k) * np.exp(-k * times[:, None])).T
+    flows = (times < until[:, None]) & (times > begin)
+    for solved in (plain, found):
+        assert solved.ok.all(), solved.failures()
+        np.testing.assert_allclose(solved.values["P"], volume / 2.0 + 0.5 * flows, rtol=20.0 * rtol)
+        np.testing.assert_allclose(solved.values["since"][:, -1], until, rtol=1e-12)
+        np.testing.assert_array_equal(solved.events["fell"], 1)
+        np.testing.assert_array_equal(solved.events["below"], 0)
+    np.testing.assert_allclose(jacobian["since"][:, -1, 0], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(jacobian["W"][:, -1], np.stack([np.full(32, 0.5), until], axis=-1), rtol=1e-6)
+    np.testing.assert_allclose(jacobian["P"][..., 1], 1.0 * flows, atol=1e-6)
+
+
+def test_a_state_too_slow_to_move_in_the_least_step_crosses_a_jump():
+    """V = 1000 + rate t passes its level, at which P falls from 2 to 1."""
+
+    class Slow(Organ):
+        rate: Scalar = param(0.01, "1/s", "how fast it rises")
+        level: Scalar = param(1000.02, "1", "where it jumps")
+
+        class State(Vars):
+            V: Scalar = state(1000.0, "1", "slow")
+            P: Scalar = algebraic(2.0, "1", "jumps")
+
+        def rates(self, t, x, u):
+            more = jnp.where(x.V - self.level > 0.0, 0.0 * self.rate, 1.0 + 0.0 * self.rate)
+            return self.State(V=self.rate, P=x.P + 0.1 * x.P**3 - 1.1 - 1.7 * more)
+
+    level = np.linspace(1000.005, 1000.035, 16)
+    times = np.linspace(0.0, 4.0, 21)
+    found = simulate(Slow(), times, twins={"level": level}, method=METHODS[1])
+    assert found.ok.all(), found.failures()
+    passed = times > 100.0 * (level[:, None] - 1000.0)
+    np.testing.assert_allclose(found.values["P"], np.where(passed, 1.0, 2.0), rtol=1e-7)
+    assert found.steps.max() < 400
