@@ -444,3 +444,44 @@ def test_a_state_too_slow_to_move_in_the_least_step_crosses_a_jump():
     passed = times > 100.0 * (level[:, None] - 1000.0)
     np.testing.assert_allclose(found.values["P"], np.where(passed, 1.0, 2.0), rtol=1e-7)
     assert found.steps.max() < 400
+
+
+class Pump(Organ):
+    """Pulses that make a pressure jump, which opens a valve; and a count of whole periods."""
+
+    period: Scalar = param(3.0, "s", "from one pulse to the next")
+    width: Scalar = param(1.0, "s", "how long a pulse lasts")
+    pulse: Scalar = param(1.0, "1", "pressure of it")
+    opening: Scalar = param(0.6, "1", "pressure that opens the valve")
+    k: Scalar = param(0.2, "1/s", "how fast volume follows pressure")
+
+    class State(Vars):
+        V: Scalar = state(1.0, "1", "volume")
+        P: Scalar = algebraic(0.0, "1", "pressure")
+        B: Scalar = state(0.0, "s", "pressure over time by the count of periods")
+
+    def rates(self, t, x, u):
+        pushed = jnp.where(t % self.period < self.width, self.pulse, 0.0 * self.pulse)
+        lost = jnp.where(x.P - self.opening > 0.0, 0.1 * self.pulse, 0.0 * self.pulse)
+        return self.State(
+            V=self.k * (x.P - x.V - lost),
+            P=x.P + 0.3 * x.P**3 - 0.5 * x.V - pushed,
+            B=jnp.floor(t / self.period) * x.P,
+        )
+
+
+def test_jumps_by_remainders_and_whole_periods_flip_what_hangs_on_the_pressure():
+    draw, n, times = np.random.default_rng(5), 12, np.array([1.0, 9.7, 11.4])
+    ranges = {"period": (1.7, 2.5), "width": (0.4, 1.2), "pulse": (0.5, 2.0), "opening": (0.3, 0.9)}
+    twins = {name: draw.uniform(low, high, n) for name, (low, high) in ranges.items()}
+    found, jacobian = simulate_with_jacobian(Pump(), times, free=list(twins), twins=twins, method=METHODS[1])
+    assert found.ok.all(), found.failures()
+    tight = Rodas5P(rtol=1e-11, atol=1e-13)
+    for i, name in enumerate(twins):
+        up, down = (
+            simulate(Pump(), times, twins={**twins, name: twins[name] + h}, method=tight) for h in (1e-5, -1e-5)
+        )
+        assert up.ok.all() and down.ok.all()
+        for state_name, slope in jacobian.items():
+            expected = (up.values[state_name] - down.values[state_name]) / 2e-5
+            np.testing.assert_allclose(slope[..., i], expected, rtol=1e-4, atol=1e-5)

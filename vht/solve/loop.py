@@ -440,7 +440,8 @@ class _Solve:
             return method.land(step, c.point, self.cast(theta))
 
         def go_on() -> Point:
-            return method.accept(accepted, step, c.point)
+            # a leap moves the states as `tangent` says, and sensitivities not at all
+            return method.accept(accepted & ~leaps if unsettled else accepted, step, c.point)
 
         point = lax.cond(here | sooner, land, go_on) if fired or jumpy else go_on()
         broke = jnp.array(False)

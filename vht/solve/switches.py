@@ -63,10 +63,11 @@ def breaks(
             levels.append(lax.sub(*values))
         elif name in _ROUNDINGS or (name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.floating)):
             outcomes.append(out)
-            levels.append(values[0])
+            # it jumps where it passes a whole number, `round` half way between two
+            levels.append(values[0] if name == "sign" else _beyond(values[0], 0.5 if name == "round" else 0.0))
         elif name == "rem":
             outcomes.append(_times(values, out))
-            levels.append(lax.div(*values))
+            levels.append(_beyond(lax.div(*values), 0.0))
 
     _walk_over(function, fixed, moving, note, None)
     return tuple(outcomes), tuple(levels)
@@ -170,6 +171,12 @@ def _choose(
     outs, inside = lax.switch(index, [filled(i) for i in range(len(branches))], *args)
     found.extend(inside)
     return [(value, True) for value in outs]
+
+
+def _beyond(value: jax.Array, offset: float) -> jax.Array:
+    """How far a value is from the nearest whole number, or from that and an offset; its derivative is the value's own."""
+    away = value - value.dtype.type(offset)
+    return away - lax.round(away)
 
 
 def _times(values: Sequence[Any], remainder: Any) -> jax.Array:
