@@ -226,7 +226,7 @@ class _Solve:
             return False
         return can_break(self.system, self.cast(t), self.twin.parameters, x, inputs.at(t))
 
-    def change(self, c: _Carry, span: Span, step: Step, end: Scalar) -> tuple[Scalar, Scalar]:
+    def change(self, c: _Carry, span: Span, step: Step, end: Scalar, leaps: Bool[Array, ""]) -> tuple[Scalar, Scalar]:
         """Fractions of a step just before and just after the first change of what the rates decide, up to `end`."""
 
         def decided(at: Scalar) -> Switches:
@@ -236,7 +236,7 @@ class _Solve:
         was = self.decided(c.t, self.method.states(c.point), c.inputs)
         resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
         if any(self.system.algebraic):
-            resolution = jnp.where(self.leaps(c, span, step), 1.0, resolution)
+            resolution = jnp.where(leaps, 1.0, resolution)
         return first_change(decided, was, end, resolution)
 
     def leaps(self, c: _Carry, span: Span, step: Step) -> Bool[Array, ""]:
@@ -398,7 +398,7 @@ class _Solve:
         theta, levels, fired = jnp.ones_like(c.t), c.levels, c.fired
         if self.system.events:
             levels = tuple(jnp.where(accepted, new, old) for new, old in zip(ahead, levels, strict=True))
-            theta, fired = self.locate(c, span, step, accepted & ~leaps, ahead)
+            theta, fired = self.locate(c, span, step, accepted & ~leaps if unsettled else accepted, ahead)
             reached = jnp.where(theta < 1.0, c.t + theta * span.taken, reached)
         low, sooner, across = jnp.zeros_like(theta), jnp.array(False), jnp.array(False)
         if jumpy or unsettled:
@@ -406,7 +406,7 @@ class _Solve:
         if jumpy:
             # a step ends where the rates jump, or bend in a way that could be one
             none = (low, theta)
-            low, at = lax.cond(across, lambda: self.change(c, span, step, theta), lambda: none)
+            low, at = lax.cond(across, lambda: self.change(c, span, step, theta, leaps), lambda: none)
             sooner = at < theta
             theta = at
             reached = jnp.where(sooner, c.t + at * span.taken, reached)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
-from vht.solve.sums import combine
+from vht.solve.sums import combine, combined
 
 Scalar = Float[Array, ""]
 State = tuple[Scalar, ...]
@@ -97,8 +97,8 @@ def tsit5_step(
 
     def increments(weights: Sequence[float]) -> State:
         if into_weights(weights):
-            return _sums([h * w for w in weights], stages)
-        return tuple(h * total for total in _sums(weights, stages))
+            return combined([h * w for w in weights], stages)
+        return tuple(h * total for total in combined(weights, stages))
 
     def moved(weights: Sequence[float]) -> State:
         return tuple(xi + step for xi, step in zip(x, increments(weights), strict=True))
@@ -142,7 +142,7 @@ def tsit5_dense(theta: Scalar, h: Scalar, x: State, stages: Sequence[State]) -> 
     )
     linear, quadratic = h * theta, h * square
     scaled = [linear * first, *(quadratic * w for w in weights)]
-    return tuple(xi + step for xi, step in zip(x, _sums(scaled, stages), strict=True))
+    return tuple(xi + step for xi, step in zip(x, combined(scaled, stages), strict=True))
 
 
 def rk4_step(
@@ -184,7 +184,7 @@ def rk4_dense(theta: Scalar, h: Scalar, x: State, stages: Sequence[State]) -> St
     cubic = square * theta * (2.0 / 3.0)
     middle = square - cubic
     weights = (h * theta - 1.5 * square + cubic, middle, middle, cubic - 0.5 * square)
-    return tuple(xi + step for xi, step in zip(x, _sums(weights, stages[:-1]), strict=True))
+    return tuple(xi + step for xi, step in zip(x, combined(weights, stages[:-1]), strict=True))
 
 
 class Scheme(NamedTuple):
@@ -205,8 +205,3 @@ class Scheme(NamedTuple):
 
 TSIT5 = Scheme(tsit5_step, tsit5_dense, ORDER, UNDERESTIMATE)
 CLASSICAL = Scheme(rk4_step, rk4_dense, 4)
-
-
-def _sums(weights: Sequence[float] | Sequence[Scalar], stages: Sequence[State]) -> State:
-    """Weighted sums of rates."""
-    return tuple(combine(weights, column) for column in zip(*stages, strict=True))

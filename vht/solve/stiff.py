@@ -27,7 +27,7 @@ from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_n
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.sparse import Entries, jacobian, multiplied
 from vht.solve.steppers import underestimate
-from vht.solve.sums import combine
+from vht.solve.sums import combined
 from vht.solve.system import Named, Scalar, Switches, Values
 from vht.solve.twin import Inputs, Twin
 
@@ -304,7 +304,7 @@ class Stiff:
 
         u, end = stages.solve(x, rates, slope_t, None)
         square = rough.mean_square(u[-1], scales(self.twin.atol, self.twin.rtol, x, end)) * CAUTION**2
-        inside = tuple(_combined(weights, u) for weights in rodas.DENSE)
+        inside = tuple(combined(weights, u) for weights in rodas.DENSE)
         if point.s is None or point.work is None:
             return Step(square, end, (), seen, stages.factors.regular, _Inner(end, inside, None))
 
@@ -329,7 +329,7 @@ class Stiff:
             v, s_end = stages.solve(s, rates, along, bent)
             tolerated = scales(self.twin.atol / read(self.twin.sizes, k), self.twin.rtol, s, s_end)
             square = rough.mean_square(v[-1], tolerated) * CAUTION**2
-            for part, row in enumerate((s_end, *(_combined(weights, v) for weights in rodas.DENSE))):
+            for part, row in enumerate((s_end, *(combined(weights, v) for weights in rodas.DENSE))):
                 work = self.write_row(work, k * np.int32(PARTS) + np.int32(part), row)
             # NaN must not be lost in a maximum
             return work, jnp.where(square > worst, square, jnp.where(square == square, worst, square))
@@ -536,7 +536,3 @@ class Stiff:
 
         s, taus = self.each(of, (point.s, point.tau))
         return point._replace(x=x_after, s=s, tau=taus, culprit=culprit), speeds_after
-
-
-def _combined(weights: Sequence[float], stages: Sequence[Values]) -> Values:
-    return tuple(combine(weights, column) for column in zip(*stages, strict=True))

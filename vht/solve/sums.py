@@ -25,6 +25,11 @@ def combine(weights: Sequence[float | Scalar], terms: Sequence[Scalar], start: S
     return total
 
 
+def combined(weights: Sequence[float] | Sequence[Scalar], stages: Sequence[Sequence[Scalar]]) -> tuple[Scalar, ...]:
+    """Weighted sums of stages, one a state."""
+    return tuple(combine(weights, column) for column in zip(*stages, strict=True))
+
+
 def product(weight: float | Scalar, term: Scalar) -> Scalar:
     """A number or a scalar of the same dtype, times a scalar."""
     return lax.mul(np.asarray(weight, term.dtype) if isinstance(weight, float) else weight, term)
