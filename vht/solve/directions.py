@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Int
-from vht_kernels import length, read
+from vht_kernels import length, read, scratch, write
 
 from vht.solve.sensitivity import EventTangents, Line, Seed
 from vht.solve.system import Named, Scalar, System, Values
@@ -117,6 +117,51 @@ class MovedEvents:
         return Line(
             {port: read(table, k) for port, table in self.tables.start_values.items()},
             {port: read(table, k) for port, table in self.tables.start_slopes.items()},
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class InputLines:
+    """A table of how each direction moves the inputs between two events, one after another.
+
+    Attributes:
+        ports: whose values any direction moves.
+        sloped: whose slopes any direction moves.
+    """
+
+    ports: tuple[str, ...]
+    sloped: tuple[str, ...]
+
+    @classmethod
+    def of(cls, union: Seed) -> InputLines:
+        """For what any direction moves."""
+        return cls(union.values, union.slopes)
+
+    @property
+    def width(self) -> int:
+        """Entries a direction."""
+        return len(self.ports) + len(self.sloped)
+
+    def empty(self, count: int, dtype: np.dtype) -> Array | None:
+        """A table of so many directions; None where no direction moves an input."""
+        return scratch(count * self.width, jnp.zeros((), dtype)) if self.width else None
+
+    def write(self, table: Array, k: Index, line: Line) -> Array:
+        """The table with another line of direction `k`."""
+        values = [*(line.values[port] for port in self.ports), *(line.slopes[port] for port in self.sloped)]
+        first = k * np.int32(self.width)
+        for j, value in enumerate(values):
+            table = write(table, first + np.int32(j), value)
+        return table
+
+    def read(self, table: Array | None, k: Index) -> Line:
+        """How direction `k` moves the inputs."""
+        if table is None:
+            return Line({}, {})
+        entries = [read(table, k * np.int32(self.width) + np.int32(j)) for j in range(self.width)]
+        cut = len(self.ports)
+        return Line(
+            dict(zip(self.ports, entries[:cut], strict=True)), dict(zip(self.sloped, entries[cut:], strict=True))
         )
 
 

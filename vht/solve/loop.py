@@ -2,7 +2,8 @@
 
 Everything in here is a scalar of one twin or a table of one twin, so that a backend can put one twin into each lane.
 Nothing depends on the number of saves or events, on tolerances or on data: one kernel serves them all. How states and
-sensitivities are held and moved is the method's (`propagate.Propagator`).
+sensitivities are held and moved is the method's (`propagate.Propagator`), what happens at one moment is in `moments`, what
+steps across jumps of the rates ask for in `discontinuities`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
-from vht_kernels import length, read
+from vht_kernels import read
 
 from vht.solve import controller
-from vht.solve.breaks import RESOLUTION, Side, can_break, changed, first_change
+from vht.solve.breaks import can_break
 from vht.solve.clock import larger, least_step, smaller
-from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
-from vht.solve.propagate import MODERATE, Point, Propagator, Span, Step, Tables, Written, all_finite, choose
-from vht.solve.sensitivity import Augmented, Line
+from vht.solve.crossings import STORM, Truths, crossed, some
+from vht.solve.discontinuities import TORN, Discontinuities
+from vht.solve.moments import Moments
+from vht.solve.progress import Progress, Saved
+from vht.solve.propagate import MODERATE, Point, Propagator, Span, Tried, Written, all_finite
+from vht.solve.sensitivity import Augmented
 from vht.solve.status import Status
 from vht.solve.switches import all_equal
 from vht.solve.system import Scalar, Switches, Values
@@ -32,12 +36,6 @@ from vht.solve.twin import Inputs, Solved, Twin
 
 # a step that would leave less than this share of itself before a stop goes to the stop at once
 REACH = 1e-3
-
-# a state that moves by so many units in its last place hardly does, in so many of the least steps: it may not move at all in
-# one of them
-STILL_ULPS, STILL_STEPS = 4.0, 1e4
-# the squared error of a step in which algebraic variables jump: the next one is a fraction of it
-TORN = 64.0
 
 OK = np.int32(Status.OK)
 
@@ -61,36 +59,38 @@ class Loop:
         return _Solve(self, twin).run()
 
 
-class _Saved(NamedTuple):
-    index: Int[Array, ""]
-    next: Scalar
-    tables: Tables
-    culprit: Int[Array, ""]  # number of what is observed and was not finite at the next save; -1 if nothing was yet
+class _Trial(NamedTuple):
+    """A step that was tried, and what it is judged by."""
+
+    tried: Tried
+    least: Scalar  # the size of the least one
+    meant: Scalar  # its size before it was cut short to land
+    memo: Any  # at its beginning ...
+    switches: Switches  # ... as well
+    levels: Values  # of the events of the state, at its end
+    across: Bool[Array, ""]  # the rates may bend or jump within it
+    leaps: Bool[Array, ""]  # ... and it is so short that algebraic variables may do so
+    torn: Bool[Array, ""]  # ... and they do, but it is too long for that
 
 
-class _Carry(NamedTuple):
-    t: Scalar
-    h: Scalar
+class _Verdict(NamedTuple):
+    accepted: Bool[Array, ""]
+    h: Scalar  # size of the next step
     log_error: controller.Log
-    point: Point
-    memo: Any
-    switches: Switches
-    fresh: Bool[Array, ""]  # a smooth stretch begins here
-    jumped: Bool[Array, ""]  # ... with a jump, not only a kink, before it
-    inputs: Inputs
-    event: Int[Array, ""]
-    event_time: Scalar
+    failure: Int[Array, ""]  # what ends the twin, a `Status` code
+
+
+class _Reach(NamedTuple):
+    """How far a step counts."""
+
+    t: Scalar  # time of its end, or of its beginning where it was not accepted
+    theta: Scalar  # the fraction up to which it counts
+    low: Scalar  # that before the rates jump, if they do
+    smooth: Bool[Array, ""]  # it was accepted, and does not leap
+    broken: Bool[Array, ""]  # it ends where the rates jump
+    across: Bool[Array, ""]  # it was accepted across what may be a jump
     levels: Values  # of the events of the state, from which crossings count
-    back: Truths  # which of them have just turned back at zero
-    fired: Truths  # events of the state that happen now
-    located: Bool[Array, ""]  # ... where their values cross zero, not because of a jump
-    counts: tuple[Int[Array, ""], ...]  # how often each has happened
-    crossing: Scalar  # time of the last event of the state
-    storm: Int[Array, ""]  # events of the state that followed the one before at once
-    saved: _Saved
-    steps: Int[Array, ""]
-    rejected: Int[Array, ""]
-    status: Int[Array, ""]
+    fired: Truths  # those that happen at its end
 
 
 class _Solve:
@@ -100,8 +100,11 @@ class _Solve:
         self.loop, self.twin = loop, twin
         self.system = loop.augmented.system
         self.method = loop.propagator(loop.augmented, twin)
+        self.moments = Moments(loop.augmented, twin, self.method)
         self.dtype = twin.rtol.dtype
-        self.directions = [direction for _, direction in self.system.events]
+        self.inputs = self.moments.first_inputs()
+        self.point = self.method.initial(self.inputs)
+        self.breaks = self.discontinuities()
 
     def cast(self, value: Scalar) -> Scalar:
         return lax.convert_element_type(value, self.dtype)
@@ -113,162 +116,50 @@ class _Solve:
         states = self.method.states(point)
         return self.system.switches(self.cast(t), self.twin.parameters, states, inputs.at(t))
 
-    # ------------------------------------------------------------------------------------------------ saves, events
+    def discontinuities(self) -> Discontinuities:
+        """What jumps of the rates ask for: nothing where no error is tested, or where the equations have none."""
+        sensitive = algebraic = False
+        if not self.loop.fixed:
+            x, u = self.method.states(self.point), self.inputs.at(self.twin.start)
+            at = self.cast(self.twin.start), self.twin.parameters, x, u
+            sensitive = bool(self.loop.augmented.seeds) and can_break(self.system, *at)
+            algebraic = any(self.system.algebraic) and bool(jax.eval_shape(self.system.switches, *at))
+        return Discontinuities(self.loop.augmented, self.twin, self.method, sensitive, algebraic)
+
+    # -------------------------------------------------------------------------------------------------------- saves
 
     def save_time(self, index: Int[Array, ""]) -> Scalar:
         return jnp.where(index < self.twin.saves, read(self.twin.times, index), jnp.inf)
 
-    def saved(self, saved: _Saved, written: Written) -> _Saved:
+    def saved(self, saved: Saved, written: Written) -> Saved:
         """After a save; one that is not finite stays the next one."""
         after = jnp.where(written.culprit < 0, saved.index + np.int32(1), saved.index)
-        return _Saved(after, self.save_time(after), written.tables, written.culprit)
+        return Saved(after, self.save_time(after), written.tables, written.culprit)
 
-    def event_time(self, index: Int[Array, ""]) -> Scalar:
-        events = self.twin.events
-        if events is None:
-            return jnp.full((), jnp.inf, np.float64)
-        return jnp.where(index < length(events.time), read(events.time, index), jnp.inf)
+    def save_up_to(self, c: Progress, trial: _Trial, reached: Scalar) -> Saved:
+        """Save what lies within a step up to a time."""
+        span, point, inputs, step = trial.tried
 
-    def first_inputs(self) -> Inputs:
-        events, start = self.twin.events, self.twin.start
-        if events is None:
-            return Inputs(Line({}, {}), start)
-        return Inputs(Line(dict(events.start_values), dict(events.start_slopes)), start)
+        def share(saved: Saved) -> Scalar:
+            found = jnp.minimum(self.cast((saved.next - span.begin) / span.taken), 1.0)
+            # at the very time of a jump the values before it: in between algebraic variables are on neither side
+            return jnp.where(trial.leaps, 0.0, found)
 
-    def apply_event(self, c: _Carry, caused: Bool[Array, ""]) -> _Carry:
-        """Pass the next event of the schedule; `caused`: one of the same time has made an event of the state happen."""
-        point, inputs = self.method.scheduled(c.event, c.event_time, c.point, c.inputs, caused)
-        event = c.event + np.int32(1)
-        return c._replace(
-            point=point,
-            inputs=inputs,
-            event=event,
-            event_time=self.event_time(event),
-            fresh=jnp.array(True),
-            jumped=c.jumped | self.jumps(c, point, inputs),
-        )
+        def due(saved: Saved) -> Bool[Array, ""]:
+            reaches = (saved.next <= reached) & (saved.culprit < 0)
+            if not self.loop.fixed:
+                return reaches
+            # without an error test there may be no numbers between two ends
+            inside = functools.partial(self.method.inside, step, point)
+            return lax.cond(reaches, lambda: all_finite(inside(share(saved))), lambda: jnp.array(False))
 
-    def jumps(self, c: _Carry, point: Point, inputs: Inputs) -> Bool[Array, ""]:
-        """Whether the next event moves a state at all, or an input by more than the relative tolerance."""
-        found = jnp.array(False)
-        for old, new in zip(self.method.states(c.point), self.method.states(point), strict=True):
-            found = found | (old != new)
-        before = c.inputs.at(c.event_time)
-        for port, new in inputs.line.values.items():
-            found = found | (abs(new - before[port]) > self.twin.rtol * abs(new))
-        return found
+        def save(saved: Saved) -> Saved:
+            index, theta = saved.index, share(saved)
+            return self.saved(
+                saved, self.method.save_inside(saved.tables, index, saved.next, step, point, theta, inputs)
+            )
 
-    def pass_events(self, c: _Carry) -> _Carry:
-        """Pass all events of this time: those of the state that were found, those of the schedule, and what these bring."""
-
-        def due(c: _Carry) -> Bool[Array, ""]:
-            return c.event_time <= c.t
-
-        if not self.system.events:
-            no = jnp.array(False)
-            return c if self.twin.events is None else lax.while_loop(due, lambda c: self.apply_event(c, no), c)
-
-        def scheduled(c: _Carry) -> _Carry:
-            origin = c.levels
-
-            def one(carry: tuple[_Carry, Truths]) -> tuple[_Carry, Truths]:
-                c, fired = carry
-                c = self.apply_event(c, some(fired))
-                levels = self.levels(c.t, self.method.states(c.point), c.inputs)
-                return c._replace(levels=levels), crossed(self.directions, origin, levels)
-
-            none = tuple(jnp.array(False) for _ in origin)
-            c, fired = lax.while_loop(lambda carry: due(carry[0]), one, (c, none))
-            return c._replace(fired=fired, located=jnp.array(False))
-
-        def turn(c: _Carry) -> _Carry:
-            if self.twin.events is None:
-                return self.happen(c)
-            return lax.cond(some(c.fired), self.happen, scheduled, c)
-
-        # what storms ends after the step
-        return lax.while_loop(lambda c: (some(c.fired) | due(c)) & (c.storm < np.int32(STORM)), turn, c)
-
-    def happen(self, c: _Carry) -> _Carry:
-        """The events of the state that were found."""
-        before = self.levels(c.t, self.method.states(c.point), c.inputs)
-        point, speeds = self.method.happened(Jumps(self.loop.augmented, c.fired, c.located), c.t, c.point, c.inputs)
-        after = self.levels(c.t, self.method.states(point), c.inputs)
-        levels, back = levels_after(c.fired, c.located, before, after, speeds)
-        at_once = c.t - c.crossing <= STORM_STEPS * least_step(c.t, self.twin.end)
-        # a value that turned back and is there again: no telling any more on which side of zero it is
-        lost = some(tuple(here & turned for here, turned in zip(c.fired, c.back, strict=True)))
-        storm = jnp.where(lost, np.int32(STORM), c.storm + np.int32(1))
-        # an event's own reset does not make it happen again
-        next_ones = zip(crossed(self.directions, before, after), c.fired, strict=True)
-        return c._replace(
-            point=point,
-            levels=levels,
-            back=back,
-            fired=tuple(found & ~here for found, here in next_ones),
-            located=jnp.array(False),
-            counts=tuple(n + here.astype(np.int32) for n, here in zip(c.counts, c.fired, strict=True)),
-            crossing=c.t,
-            storm=jnp.where(at_once, storm, np.int32(0)),
-            fresh=jnp.array(True),
-            jumped=jnp.array(True),
-        )
-
-    def levels(self, t: Scalar, x: Values, inputs: Inputs) -> Values:
-        """The values of the events of the state."""
-        return self.system.crossings(self.cast(t), self.twin.parameters, x, inputs.at(t)) if self.directions else ()
-
-    # ------------------------------------------------------------------------------------- jumps of the rates
-
-    def breaks(self, t: Scalar, inputs: Inputs, x: Values) -> bool:
-        """Whether sensitivities must be looked after where the rates jump: where there are any, and an error test."""
-        if self.loop.fixed or not self.loop.augmented.seeds:
-            return False
-        return can_break(self.system, self.cast(t), self.twin.parameters, x, inputs.at(t))
-
-    def change(self, c: _Carry, span: Span, step: Step, end: Scalar, leaps: Bool[Array, ""]) -> tuple[Scalar, Scalar]:
-        """Fractions of a step just before and just after the first change of what the rates decide, up to `end`."""
-
-        def decided(at: Scalar) -> Switches:
-            t, x = c.t + at * span.taken, self.method.inside(step, c.point, self.cast(at))
-            return self.decided(t, x, c.inputs)
-
-        was = self.decided(c.t, self.method.states(c.point), c.inputs)
-        resolution = jnp.maximum(4.0 * np.finfo(np.float64).eps * abs(span.end) / span.taken, RESOLUTION)
-        if any(self.system.algebraic):
-            resolution = jnp.where(leaps, 1.0, resolution)
-        return first_change(decided, was, end, resolution)
-
-    def leaps(self, c: _Carry, span: Span, step: Step) -> Bool[Array, ""]:
-        """Whether a step is so short that it may cross a jump of algebraic variables: the least, or nothing else moves."""
-        floor = least_step(span.begin, self.twin.end)
-        still, eps = span.taken <= STILL_STEPS * floor, float(jnp.finfo(self.dtype).eps)
-        for old, new, algebraic in zip(self.method.states(c.point), step.end, self.system.algebraic, strict=True):
-            if not algebraic:
-                still = still & (abs(new - old) <= STILL_ULPS * eps * abs(old))
-        return still | (span.taken <= 2.0 * floor)
-
-    def tangent(self, c: _Carry, span: Span) -> Values:
-        """Where a step along the tangent ends; algebraic variables stay as they were."""
-        x, h = self.method.states(c.point), self.cast(span.taken)
-        f = self.system.rates(self.cast(c.t), self.twin.parameters, x, c.inputs.at(c.t))
-        rows = zip(x, f, self.system.algebraic, strict=True)
-        return tuple(old if algebraic else old + h * rate for old, rate, algebraic in rows)
-
-    def decided(self, t: Scalar, x: Values, inputs: Inputs) -> Switches:
-        """What the rates decide at a place."""
-        return self.system.breaks(self.cast(t), self.twin.parameters, x, inputs.at(t))[0]
-
-    def broken(
-        self, c: _Carry, span: Span, step: Step, low: Scalar, reached: Scalar, point: Point
-    ) -> tuple[Point, Any]:
-        """Everything behind what the rates decide anew between a fraction of a step and its end, and whether anything is."""
-        before, x = self.method.inside(step, c.point, self.cast(low)), self.method.states(point)
-        was = self.decided(c.t, self.method.states(c.point), c.inputs)
-        flipped = changed(was, self.decided(reached, x, c.inputs))
-        t = c.t + low * span.taken
-        side = Side(self.cast(t), before, c.inputs.at(t))
-        return self.method.broken(side, flipped, reached, point, c.inputs), some(flipped)
+        return lax.while_loop(due, save, c.saved)
 
     # ------------------------------------------------------------------------------------------------------- steps
 
@@ -280,53 +171,45 @@ class _Solve:
         # two equal steps rather than a long and a very short one
         return jnp.where(h * (1.0 + REACH) >= left, stop, t + jnp.where(h + h > left, 0.5 * left, h))
 
-    def verdict(
-        self, c: _Carry, span: Span, stop: Scalar, h: Scalar, step: Step, leaps: Bool[Array, ""]
-    ) -> tuple[Any, ...]:
-        """Whether a step is accepted, the next one's size, the controller's memory, and what ends the twin."""
-        if self.loop.fixed:
-            accepted = step.square < jnp.inf
-            return accepted, h, c.log_error, jnp.where(accepted, OK, np.int32(Status.NON_FINITE))
-        square, order = step.square, self.method.order
-        floor = least_step(c.t, stop)
-        least = located = jnp.array(False)
-        if step.seen[0]:
-            across = ~all_equal(step.seen)
-            # the estimate holds for smooth rates
-            square = jnp.where(across, square * self.method.underestimate**2, square)
-            # nearer than the clock ticks no kink can be found: the least step that crosses it is as good as it gets; but
-            # not twice on end (which leaves a logarithm of 0), or a twin that only chatters would spend all its steps
-            least = span.taken <= 1.5 * floor
-            located = across & (square < jnp.inf) & (c.log_error < 0.0)
-            if any(self.system.algebraic):
-                least = leaps
-                located = located | (across & (c.t == self.twin.start))
-        finite = (square < jnp.inf) & step.regular
-        accepted = step.regular & ((square <= 1.0) | (located & least))
-        factor, log_error = controller.propose(square, finite, accepted, c.log_error, order)
-        h_next = smaller(span.taken * factor, self.twin.longest)
-        # a step cut short to land says nothing against the size that was meant; one that the clock's last bit shortened does
-        cut = span.taken < h * (1.0 - 1e-9)
-        h_next = jnp.where(accepted & cut, larger(h_next, h), h_next)
-        failed = jnp.where(finite, np.int32(Status.STEP_TOO_SMALL), np.int32(Status.NON_FINITE))
-        failed = jnp.where(step.regular, failed, np.int32(Status.SINGULAR))
-        failure = jnp.where(accepted | (h_next >= floor) | (located & ~least), OK, failed)
-        return accepted, larger(h_next, floor), log_error, failure
+    def attempt(self, c: Progress) -> tuple[Progress, _Trial]:
+        """Try a step; without error test, after those to which nothing can happen."""
+        twin, method = self.twin, self.method
+        stop = smaller(c.event_time, twin.end)
+        memo, switches = lax.cond(
+            c.fresh,
+            lambda: (method.begin(c.t, c.point, c.inputs), self.switches(c.t, c.point, c.inputs)),
+            lambda: (c.memo, c.switches),
+        )
+        if self.loop.fixed and not self.system.events:
+            c, memo = self.stride(c, memo, stop)
+        # a kink, such as each sample of a linear signal, says nothing against the size of the steps before it
+        h = c.h
+        if not self.loop.fixed:
+            h = lax.cond(c.jumped, lambda: method.first_step(c.t, c.point, memo, c.inputs, stop, c.h), lambda: c.h)
+        end = self.next_time(c.t, h, stop)
+        span = Span(c.t, end, end - c.t)
+        step = method.attempt(span, c.point, memo, c.inputs, switches)
+        if self.breaks.watched:
+            # a jump between the last stage and the end belongs to this step
+            step.seen.append(
+                self.system.switches(self.cast(span.end), twin.parameters, step.end, c.inputs.at(span.end))
+            )
+        levels = self.moments.levels(span.end, step.end, c.inputs)
+        # an event without a value could be missed
+        sound = _numbers(levels) & self.moderate(step.end)
+        step = dataclasses.replace(step, square=jnp.where(sound, step.square, jnp.inf))
+        least = least_step(c.t, stop)
+        across = ~all_equal(step.seen) if step.seen[0] else jnp.array(False)
+        leaps = torn = jnp.array(False)
+        if self.breaks.algebraic:
+            tried = Tried(span, c.point, c.inputs, step)
+            leaps = across & self.breaks.leaps(tried)
+            torn = self.breaks.torn(tried, across & ~leaps & (step.square <= 1.0))
+            step = dataclasses.replace(step, square=jnp.where(torn, TORN, step.square))
+        tried = Tried(span, c.point, c.inputs, step)
+        return c, _Trial(tried, least, h, memo, switches, levels, across, leaps, torn)
 
-    def locate(
-        self, c: _Carry, span: Span, step: Step, accepted: Bool[Array, ""], after: Values
-    ) -> tuple[Scalar, Truths]:
-        """The fraction of a step after which an event of the state has happened, and which ones have."""
-
-        def inside(theta: Scalar) -> Values:
-            x = self.method.inside(step, c.point, self.cast(theta))
-            return self.levels(span.begin + theta * span.taken, x, c.inputs)
-
-        ulp = 4.0 * np.finfo(np.float64).eps * jnp.maximum(abs(span.begin), abs(span.end)) / span.taken
-        resolution = jnp.maximum(ulp, 2.0 * float(jnp.finfo(self.dtype).eps))
-        return locate(inside, self.directions, c.levels, after, accepted, resolution)
-
-    def stride(self, c: _Carry, memo: Any, stop: Scalar) -> tuple[_Carry, Any]:
+    def stride(self, c: Progress, memo: Any, stop: Scalar) -> tuple[Progress, Any]:
         """Steps of equal size with nothing to look at between them: all but the last to the next save or stop.
 
         A twin that explodes on the way is found out at the end of it.
@@ -347,138 +230,127 @@ class _Solve:
         _, point, memo = lax.while_loop(lambda carry: carry[0] < count, one, (jnp.zeros((), np.int32), c.point, memo))
         return c._replace(t=c.t + h * count.astype(np.float64), point=point, steps=c.steps + count), memo
 
-    def step(self, c: _Carry) -> _Carry:
-        twin, method = self.twin, self.method
-        c = self.pass_events(c)
-        stop = smaller(c.event_time, twin.end)
-        memo, switches = lax.cond(
-            c.fresh,
-            lambda: (method.begin(c.t, c.point, c.inputs), self.switches(c.t, c.point, c.inputs)),
-            lambda: (c.memo, c.switches),
-        )
-        if self.loop.fixed and not self.system.events:
-            c, memo = self.stride(c, memo, stop)
-        # a kink, such as each sample of a linear signal, says nothing against the size of the steps before it
-        h = c.h
-        if not self.loop.fixed:
-            h = lax.cond(c.jumped, lambda: method.first_step(c.t, c.point, memo, c.inputs, stop, c.h), lambda: c.h)
-        end = self.next_time(c.t, h, stop)
-        span = Span(c.t, end, end - c.t)
-        step = method.attempt(span, c.point, memo, c.inputs, switches)
-        jumpy = self.breaks(c.t, c.inputs, step.end)
-        # where the rates jump, algebraic variables do
-        unsettled = any(self.system.algebraic) and bool(switches)
-        if jumpy or unsettled:
-            # a jump between the last stage and the end belongs to this step
-            step.seen.append(
-                self.system.switches(self.cast(span.end), twin.parameters, step.end, c.inputs.at(span.end))
-            )
-        ahead = self.levels(span.end, step.end, c.inputs)
-        # an event without a value could be missed
-        sound = _numbers(ahead) & self.moderate(step.end)
-        step = dataclasses.replace(step, square=jnp.where(sound, step.square, jnp.inf))
-        torn = leaps = jnp.array(False)
-        if unsettled:
-            differ = ~all_equal(step.seen)
-            leaps = differ & self.leaps(c, span, step)
-            look = differ & ~leaps & (step.square <= 1.0)
-            torn = lax.cond(look, lambda: method.torn(span, step, c.point, c.inputs), lambda: torn)
-            step = dataclasses.replace(step, square=jnp.where(torn, TORN, step.square))
-        accepted, h_next, log_error, failure = self.verdict(c, span, stop, h, step, leaps)
-        if unsettled:
-            failure = jnp.where(torn, OK, failure)
+    def verdict(self, c: Progress, trial: _Trial) -> _Verdict:
+        """Whether a step is accepted, and what follows."""
+        step = trial.tried.step
+        if self.loop.fixed:
+            accepted = step.square < jnp.inf
+            found = _Verdict(accepted, trial.meant, c.log_error, jnp.where(accepted, OK, np.int32(Status.NON_FINITE)))
+        else:
+            found = self.error_test(c, trial)
+        failure = found.failure
         # an event may have left the algebraic variables without values
-        settled = method.culprit(c.point) < 0
+        settled = self.method.culprit(c.point) < 0
         failure = jnp.where(settled, failure, np.int32(Status.NO_INITIAL_VALUE))
         # in a storm the states are not those after the events
         calm = c.storm < np.int32(STORM)
         failure = jnp.where(calm, failure, np.int32(Status.EVENT_STORM))
-        accepted = accepted & settled & calm
-        reached = jnp.where(accepted, end, c.t)
+        return found._replace(accepted=found.accepted & settled & calm, failure=failure)
+
+    def error_test(self, c: Progress, trial: _Trial) -> _Verdict:
+        span, step = trial.tried.span, trial.tried.step
+        square = step.square
+        short = located = jnp.array(False)
+        if step.seen[0]:
+            # the estimate holds for smooth rates
+            square = jnp.where(trial.across, square * self.method.underestimate**2, square)
+            # nearer than the clock ticks no kink can be found: the least step that crosses it is as good as it gets; but
+            # not twice on end (which leaves a logarithm of 0), or a twin that only chatters would spend all its steps
+            short = span.taken <= 1.5 * trial.least
+            located = trial.across & (square < jnp.inf) & (c.log_error < 0.0)
+            if any(self.system.algebraic):
+                short = trial.leaps
+                located = located | (trial.across & (c.t == self.twin.start))
+        finite = (square < jnp.inf) & step.regular
+        accepted = step.regular & ((square <= 1.0) | (located & short))
+        factor, log_error = controller.propose(square, finite, accepted, c.log_error, self.method.order)
+        h = smaller(span.taken * factor, self.twin.longest)
+        # a step cut short to land says nothing against the size that was meant; one that the clock's last bit shortened does
+        cut = span.taken < trial.meant * (1.0 - 1e-9)
+        h = jnp.where(accepted & cut, larger(h, trial.meant), h)
+        failed = jnp.where(finite, np.int32(Status.STEP_TOO_SMALL), np.int32(Status.NON_FINITE))
+        failed = jnp.where(step.regular, failed, np.int32(Status.SINGULAR))
+        goes_on = accepted | (h >= trial.least) | (located & ~short) | trial.torn
+        return _Verdict(accepted, larger(h, trial.least), log_error, jnp.where(goes_on, OK, failed))
+
+    def reach(self, c: Progress, trial: _Trial, accepted: Bool[Array, ""]) -> _Reach:
+        """How far a step counts: to its end, to an event of the state, or to where the rates jump."""
+        span = trial.tried.span
+        t = jnp.where(accepted, span.end, c.t)
+        smooth = accepted & ~trial.leaps if self.breaks.algebraic else accepted
         theta, levels, fired = jnp.ones_like(c.t), c.levels, c.fired
         if self.system.events:
-            levels = tuple(jnp.where(accepted, new, old) for new, old in zip(ahead, levels, strict=True))
-            theta, fired = self.locate(c, span, step, accepted & ~leaps if unsettled else accepted, ahead)
-            reached = jnp.where(theta < 1.0, c.t + theta * span.taken, reached)
-        low, sooner, across = jnp.zeros_like(theta), jnp.array(False), jnp.array(False)
-        if jumpy or unsettled:
-            across = accepted & ~all_equal(step.seen)
-        if jumpy:
+            levels = tuple(jnp.where(accepted, new, old) for new, old in zip(trial.levels, levels, strict=True))
+            theta, fired = self.moments.locate(trial.tried, smooth, c.levels, trial.levels)
+            t = jnp.where(theta < 1.0, c.t + theta * span.taken, t)
+        low, broken, across = jnp.zeros_like(theta), jnp.array(False), jnp.array(False)
+        if self.breaks.watched:
+            across = accepted & trial.across
+        if self.breaks.sensitive:
             # a step ends where the rates jump, or bend in a way that could be one
-            none = (low, theta)
-            low, at = lax.cond(across, lambda: self.change(c, span, step, theta, leaps), lambda: none)
-            sooner = at < theta
-            theta = at
-            reached = jnp.where(sooner, c.t + at * span.taken, reached)
-            fired = tuple(found & ~sooner for found in fired)
-        here = some(fired)
-
-        def share(saved: _Saved) -> Scalar:
-            found = jnp.minimum(self.cast((saved.next - c.t) / span.taken), 1.0)
-            # at the very time of a jump the values before it: in between algebraic variables are on neither side
-            return jnp.where(leaps, 0.0, found) if unsettled else found
-
-        def due(saved: _Saved) -> Bool[Array, ""]:
-            reaches = (saved.next <= reached) & (saved.culprit < 0)
-            if not self.loop.fixed:
-                return reaches
-            # without an error test there may be no numbers between two ends
-            inside = functools.partial(method.inside, step, c.point)
-            return lax.cond(reaches, lambda: all_finite(inside(share(saved))), lambda: jnp.array(False))
-
-        def save(saved: _Saved) -> _Saved:
-            index, theta = saved.index, share(saved)
-            return self.saved(
-                saved, method.save_inside(saved.tables, index, saved.next, step, c.point, theta, c.inputs)
+            none, whole = (low, theta), theta
+            low, theta = lax.cond(
+                across, lambda: self.breaks.first_change(trial.tried, whole, trial.leaps), lambda: none
             )
+            broken = theta < whole
+            t = jnp.where(broken, c.t + theta * span.taken, t)
+            fired = tuple(found & ~broken for found in fired)
+        return _Reach(t, theta, low, smooth, broken, across, levels, fired)
 
-        saved = lax.while_loop(due, save, c.saved)
-        # what could not be saved
-        failure = jnp.where(saved.next <= reached, np.int32(Status.NON_FINITE), failure)
+    def arrive(self, c: Progress, trial: _Trial, reach: _Reach) -> tuple[Point, Bool[Array, ""]]:
+        """States and sensitivities where a step ends, and whether the rates jump there."""
+        step = trial.tried.step
 
         def land() -> Point:
-            return method.land(step, c.point, self.cast(theta))
+            return self.method.land(step, c.point, self.cast(reach.theta))
 
         def go_on() -> Point:
-            # a leap moves the states as `tangent` says, and sensitivities not at all
-            return method.accept(accepted & ~leaps if unsettled else accepted, step, c.point)
+            # a leap moves the states along the tangent, and sensitivities not at all
+            return self.method.accept(reach.smooth, step, c.point)
 
-        point = lax.cond(here | sooner, land, go_on) if fired or jumpy else go_on()
+        short = some(reach.fired) | reach.broken
+        point = lax.cond(short, land, go_on) if reach.fired or self.breaks.sensitive else go_on()
         broke = jnp.array(False)
-        if unsettled:
+        if self.breaks.algebraic:
+            settled = functools.partial(self.breaks.settled, trial.tried, trial.leaps, reach.t)
+            point = lax.cond(reach.across, settled, lambda point: point, point)
+        if self.breaks.sensitive:
+            behind = functools.partial(self.breaks.behind, trial.tried, reach.low, reach.t)
+            point, broke = lax.cond(reach.across, behind, lambda point: (point, jnp.array(False)), point)
+        return point, broke
 
-            def settle(point: Point) -> Point:
-                # what a leap's stages found beyond the jump is of no use
-                x = choose(leaps, self.tangent(c, span), method.states(point))
-                # a jump sees to the sensitivities by itself
-                return method.settled(reached, x, point, c.inputs, along=not jumpy)
-
-            point = lax.cond(across, settle, lambda point: point, point)
-        if jumpy:
-            broken = functools.partial(self.broken, c, span, step, low, reached)
-            point, broke = lax.cond(across, broken, lambda point: (point, jnp.array(False)), point)
-            if self.system.events:
-                there = self.levels(reached, self.method.states(point), c.inputs)
-                levels = tuple(jnp.where(sooner, new, old) for new, old in zip(there, levels, strict=True))
-        located = here
-        if unsettled and self.system.events:
-            # algebraic variables that jump make events happen at once
-            there = self.levels(reached, self.method.states(point), c.inputs)
-            leaps = leaps & accepted
-            levels = tuple(jnp.where(leaps, new, old) for new, old in zip(there, levels, strict=True))
-            happened = crossed(self.directions, c.levels, there)
-            fired = tuple(jnp.where(leaps, new, old) for new, old in zip(happened, fired, strict=True))
-            located = here & ~leaps
+    def step(self, c: Progress) -> Progress:
+        """What happens at this moment, then a step."""
+        c, trial = self.attempt(self.moments.passed(c))
+        accepted, h, log_error, failure = self.verdict(c, trial)
+        reach = self.reach(c, trial, accepted)
+        saved = self.save_up_to(c, trial, reach.t)
+        # what could not be saved
+        failure = jnp.where(saved.next <= reach.t, np.int32(Status.NON_FINITE), failure)
+        point, broke = self.arrive(c, trial, reach)
+        step = trial.tried.step
+        levels, fired, located = reach.levels, reach.fired, some(reach.fired)
+        if self.system.events and self.breaks.watched:
+            there = self.moments.levels(reach.t, self.method.states(point), c.inputs)
+            leaps = trial.leaps & accepted
+            levels = tuple(jnp.where(reach.broken | leaps, new, old) for new, old in zip(there, levels, strict=True))
+            if self.breaks.algebraic:
+                # algebraic variables that jump make events happen at once
+                happened = crossed(self.moments.directions, c.levels, there)
+                fired = tuple(jnp.where(leaps, new, old) for new, old in zip(happened, fired, strict=True))
+                located = located & ~leaps
         steps = c.steps + np.int32(1)
-        spent = (steps >= twin.max_steps) & (saved.index < twin.saves)
+        spent = (steps >= self.twin.max_steps) & (saved.index < self.twin.saves)
         return c._replace(
-            t=reached,
-            h=h_next,
+            t=reach.t,
+            h=h,
             log_error=log_error,
             point=point,
-            memo=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), step.memo, memo),
-            switches=tuple(jnp.where(accepted, new, old) for new, old in zip(step.seen[-1], switches, strict=True)),
-            fresh=broke | sooner | (across if unsettled else jnp.array(False)),
+            memo=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), step.memo, trial.memo),
+            switches=tuple(
+                jnp.where(accepted, new, old) for new, old in zip(step.seen[-1], trial.switches, strict=True)
+            ),
+            fresh=broke | reach.broken | (reach.across if self.breaks.algebraic else jnp.array(False)),
             jumped=jnp.array(False),
             levels=levels,
             fired=fired,
@@ -501,20 +373,19 @@ class _Solve:
 
     def run(self) -> Solved:
         twin, method = self.twin, self.method
-        inputs = self.first_inputs()
-        point = method.initial(inputs)
+        inputs, point = self.inputs, self.point
         zero = jnp.zeros((), np.int32)
-        levels = self.levels(twin.start, method.states(point), inputs)
+        levels = self.moments.levels(twin.start, method.states(point), inputs)
         status = self.possible(point, levels)
         # what is impossible from the start on is not saved at the start either
         saved = lax.while_loop(
             lambda saved: (saved.next <= twin.start) & (status == OK) & (saved.culprit < 0),
             lambda saved: self.saved(saved, method.save(saved.tables, saved.index, twin.start, point, inputs)),
-            _Saved(zero, self.save_time(zero), method.tables(), jnp.full((), -1, np.int32)),
+            Saved(zero, self.save_time(zero), method.tables(), jnp.full((), -1, np.int32)),
         )
         status = jnp.where(saved.culprit < 0, status, np.int32(Status.NON_FINITE))
         first_event = zero if twin.events is None else twin.events.first
-        c = _Carry(
+        c = Progress(
             t=twin.start,
             h=twin.step,
             log_error=controller.no_error(),
@@ -528,7 +399,7 @@ class _Solve:
             jumped=jnp.array(True),
             inputs=inputs,
             event=first_event,
-            event_time=self.event_time(first_event),
+            event_time=self.moments.time(first_event),
             levels=levels,
             back=(jnp.array(False),) * len(levels),
             fired=(jnp.array(False),) * len(levels),

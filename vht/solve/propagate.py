@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 import operator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -69,6 +69,22 @@ class Step:
     inner: Any
 
 
+class Tried(NamedTuple):
+    """A step with what it began from.
+
+    Attributes:
+        span: its times.
+        point: its beginning.
+        inputs: during it.
+        step: what became of it.
+    """
+
+    span: Span
+    point: Point
+    inputs: Inputs
+    step: Step
+
+
 class Written(NamedTuple):
     """Tables after a save.
 
@@ -81,6 +97,7 @@ class Written(NamedTuple):
     culprit: Int[Array, ""]
 
 
+@runtime_checkable
 class Propagator(Protocol):
     """How a method holds and moves one twin."""
 

@@ -20,9 +20,10 @@ from fractions import Fraction
 import numpy as np
 
 from vht.solve.elimination import Elimination, Factors
-from vht.solve.sparse import Entries, Scalar
+from vht.solve.sensitivity import Line
+from vht.solve.sparse import Entries, jacobian
 from vht.solve.sums import combine
-from vht.solve.system import Values
+from vht.solve.system import Named, Scalar, Values
 
 ORDER = 5
 GAMMA = 0.21193756319429014
@@ -140,6 +141,42 @@ def dense(theta: Scalar, begin: Scalar, end: Scalar, coefficients: Sequence[Scal
     first, second, third = coefficients
     rest = 1.0 - theta
     return rest * begin + theta * (end + rest * (first + theta * (second + theta * third)))
+
+
+def linearized(
+    function: Callable[[Scalar, Values, Named, Named], Values], t: Scalar, x: Values, line: Line, moved: Line
+) -> tuple[list[Scalar], Entries, list[Scalar | None]]:
+    """A function of time, states and inputs with its derivatives by the states and, in all, by time.
+
+    Args:
+        function: ``(t, x, u, du) -> values``, one a state.
+        t: time.
+        x: states.
+        line: inputs and their slopes.
+        moved: how a direction moves the inputs, and the slopes of that.
+
+    Returns:
+        Values, derivatives by the states, derivatives along time (None where there is none).
+    """
+    size, inputs, moves = len(x), list(line.slopes), list(moved.slopes)
+
+    def of_all(*args: Scalar) -> Values:
+        x, (t, *rest) = args[:size], args[size:]
+        u = {**line.values, **dict(zip(inputs, rest, strict=False))}
+        du = {**moved.values, **dict(zip(moves, rest[len(inputs) :], strict=True))}
+        return function(t, x, u, du)
+
+    at = [*x, t, *(line.values[port] for port in inputs), *(moved.values[port] for port in moves)]
+    values, found = jacobian(of_all, at)
+    speeds = [None, *(line.slopes[port] for port in inputs), *(moved.slopes[port] for port in moves)]
+    along: list[Scalar | None] = [None] * size
+    for (i, j), slope in sorted(found.items()):
+        if j >= size:
+            speed = speeds[j - size]
+            term = slope if speed is None else slope * speed
+            before = along[i]
+            along[i] = term if before is None else before + term
+    return values, {key: slope for key, slope in found.items() if key[1] < size}, along
 
 
 class Stages:

@@ -21,11 +21,11 @@ from vht.solve import rough
 from vht.solve.breaks import Break, Side
 from vht.solve.consistent import Constraints
 from vht.solve.crossings import Jumps, Truths
-from vht.solve.directions import Directions, Index, MovedEvents
+from vht.solve.directions import Directions, Index, InputLines, MovedEvents
 from vht.solve.explicit import first_step, nowhere_unless, write_row
 from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
 from vht.solve.sensitivity import Augmented, Line
-from vht.solve.sparse import Entries, jacobian, multiplied
+from vht.solve.sparse import multiplied
 from vht.solve.steppers import underestimate
 from vht.solve.sums import combined
 from vht.solve.system import Named, Scalar, Switches, Values
@@ -82,8 +82,7 @@ class Stiff:
         self.m, self.n = len(augmented.seeds), augmented.size
         self.dtype = np.dtype(twin.rtol.dtype)
         self.moved = None if twin.moved is None else MovedEvents(twin.moved, self.m, self.dtype)
-        self.ports = self.directions.union.values
-        self.sloped = self.directions.union.slopes
+        self.lines = InputLines.of(self.directions.union)
         self.constraints = Constraints(augmented, twin) if any(self.system.algebraic) else None
         self.differential = [j for j, algebraic in enumerate(self.system.algebraic) if not algebraic]
 
@@ -110,10 +109,10 @@ class Stiff:
         s = scratch(self.m * self.n, jnp.zeros((), self.dtype))
         work = scratch(PARTS * self.m * self.n, jnp.zeros((), self.dtype))
         tau = scratch(self.m, jnp.zeros((), self.dtype)) if self.system.events else None
-        lines = self.no_lines()
+        lines = self.lines.empty(self.m, self.dtype)
         if lines is not None and self.moved is not None:
             moved = self.moved
-            lines = self.each(lambda k, lines: self.write_line(lines, k, moved.first_line(k)), lines)
+            lines = self.each(lambda k, lines: self.lines.write(lines, k, moved.first_line(k)), lines)
         f = self.full_rates(t, x, u, inputs.line.slopes) if any(seed.start for seed in self.augmented.seeds) else ()
 
         def of(k: Index, s: Array) -> Array:
@@ -179,7 +178,7 @@ class Stiff:
     def empty_memo(self, point: _Point) -> tuple[()]:
         return ()
 
-    # -------------------------------------------------------------------------------------------------- rows, lines
+    # --------------------------------------------------------------------------------------------------------- rows
 
     def row(self, table: Array, k: Index) -> Values:
         """The entries of row `k`, one a state."""
@@ -192,30 +191,8 @@ class Stiff:
             table = write(table, first + np.int32(j), value)
         return table
 
-    def no_lines(self) -> Array | None:
-        width = len(self.ports) + len(self.sloped)
-        return scratch(self.m * width, jnp.zeros((), self.dtype)) if width else None
-
-    def write_line(self, lines: Array, k: Index, line: Line) -> Array:
-        values = [*(line.values[port] for port in self.ports), *(line.slopes[port] for port in self.sloped)]
-        first = k * np.int32(len(values))
-        for j, value in enumerate(values):
-            lines = write(lines, first + np.int32(j), value)
-        return lines
-
-    def line(self, lines: Array | None, k: Index) -> Line:
-        """How direction `k` moves the inputs."""
-        if lines is None:
-            return Line({}, {})
-        width = len(self.ports) + len(self.sloped)
-        entries = [read(lines, k * np.int32(width) + np.int32(j)) for j in range(width)]
-        cut = len(self.ports)
-        return Line(
-            dict(zip(self.ports, entries[:cut], strict=True)), dict(zip(self.sloped, entries[cut:], strict=True))
-        )
-
     def du(self, lines: Array | None, k: Index, elapsed: Scalar) -> dict[str, Scalar]:
-        return self.line(lines, k).at(elapsed)
+        return self.lines.read(lines, k).at(elapsed)
 
     def elapsed(self, inputs: Inputs, t: Scalar) -> Scalar:
         return self.cast(t - inputs.since)
@@ -245,47 +222,12 @@ class Stiff:
         guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
         return jnp.where(h > 0.0, jnp.minimum(h, guess), guess)
 
-    def slopes(
-        self, function: Callable[[Scalar, Values, Named, Named], Values], t: Scalar, x: Values, line: Line, moved: Line
-    ) -> tuple[list[Scalar], Entries, list[Scalar | None]]:
-        """A function of time, states and inputs with its derivatives by the states and, in all, by time.
-
-        Args:
-            function: ``(t, x, u, du) -> values``, one a state.
-            t: time.
-            x: states.
-            line: inputs and their slopes.
-            moved: how a direction moves the inputs, and the slopes of that.
-
-        Returns:
-            Values, derivatives by the states, derivatives along time (None where there is none).
-        """
-        inputs, moves = list(line.slopes), list(moved.slopes)
-
-        def of_all(*args: Scalar) -> Values:
-            x, (t, *rest) = args[: self.n], args[self.n :]
-            u = {**line.values, **dict(zip(inputs, rest, strict=False))}
-            du = {**moved.values, **dict(zip(moves, rest[len(inputs) :], strict=True))}
-            return function(t, x, u, du)
-
-        at = [*x, t, *(line.values[port] for port in inputs), *(moved.values[port] for port in moves)]
-        values, found = jacobian(of_all, at)
-        speeds = [None, *(line.slopes[port] for port in inputs), *(moved.slopes[port] for port in moves)]
-        along: list[Scalar | None] = [None] * self.n
-        for (i, j), slope in sorted(found.items()):
-            if j >= self.n:
-                speed = speeds[j - self.n]
-                term = slope if speed is None else slope * speed
-                before = along[i]
-                along[i] = term if before is None else before + term
-        return values, {key: slope for key, slope in found.items() if key[1] < self.n}, along
-
     def attempt(self, span: Span, point: _Point, memo: Any, inputs: Inputs, switches: Switches) -> Step:
         x, h = point.x, self.cast(span.taken)
         elapsed = self.elapsed(inputs, span.begin)
         line = Line(inputs.line.at(elapsed), inputs.line.slopes)
         begin = self.cast(span.begin)
-        f, slope_x, slope_t = self.slopes(
+        f, slope_x, slope_t = rodas.linearized(
             lambda t, x, u, du: self.system.rates(t, self.p, x, u), begin, x, line, Line({}, {})
         )
         stages = rodas.Stages(h, slope_x, self.n, self.differential)
@@ -312,10 +254,10 @@ class Stiff:
 
         def of(k: Index, carry: tuple[Array, Scalar]) -> tuple[Array, Scalar]:
             work, worst = carry
-            s, own, moved = self.row(table, k), self.directions.own(k, self.p), self.line(lines, k)
+            s, own, moved = self.row(table, k), self.directions.own(k, self.p), self.lines.read(lines, k)
             du = Line(moved.at(elapsed), moved.slopes)
             tangent = self.augmented.flow_tangent
-            first, curvature, along = self.slopes(
+            first, curvature, along = rodas.linearized(
                 lambda t, x, u, du: tangent(t, self.p, x, u, s, own, du), begin, x, line, du
             )
 
@@ -485,7 +427,7 @@ class Stiff:
             if tau is not None:
                 s = tuple(si - fi * tau for si, fi in zip(s, f_after, strict=True))
             if lines is not None and moved is not None:
-                lines = self.write_line(lines, k, moved.line(k, event))
+                lines = self.lines.write(lines, k, moved.line(k, event))
             s = self.consistent(k, time, x_after, u_after, s, self.du(lines, k, jnp.zeros_like(elapsed)))
             if taus is not None:
                 last = jnp.zeros((), self.dtype) if tau is None else tau

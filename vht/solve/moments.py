@@ -1,0 +1,153 @@
+"""What happens at one moment of a solve: events of the schedule, events of the state, and what each brings about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int
+from vht_kernels import length, read
+
+from vht.solve.clock import least_step
+from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
+from vht.solve.progress import Progress
+from vht.solve.propagate import Point, Propagator, Tried
+from vht.solve.sensitivity import Augmented, Line
+from vht.solve.system import Scalar, Values
+from vht.solve.twin import Inputs, Twin
+
+
+class Moments:
+    """The events of one twin.
+
+    Args:
+        augmented: the model with its directions.
+        twin: its numbers.
+        method: what holds and moves its states.
+    """
+
+    def __init__(self, augmented: Augmented, twin: Twin, method: Propagator) -> None:
+        self.augmented, self.twin, self.method = augmented, twin, method
+        self.system = augmented.system
+        self.directions: Sequence[str] = [direction for _, direction in self.system.events]
+
+    def cast(self, value: Scalar) -> Scalar:
+        return lax.convert_element_type(value, self.twin.rtol.dtype)
+
+    def time(self, index: Int[Array, ""]) -> Scalar:
+        """When an event of the schedule is; +inf after the last one."""
+        events = self.twin.events
+        if events is None:
+            return jnp.full((), jnp.inf, np.float64)
+        return jnp.where(index < length(events.time), read(events.time, index), jnp.inf)
+
+    def first_inputs(self) -> Inputs:
+        """Those before the first event of the schedule."""
+        events, start = self.twin.events, self.twin.start
+        if events is None:
+            return Inputs(Line({}, {}), start)
+        return Inputs(Line(dict(events.start_values), dict(events.start_slopes)), start)
+
+    def levels(self, t: Scalar, x: Values, inputs: Inputs) -> Values:
+        """The values of the events of the state."""
+        return self.system.crossings(self.cast(t), self.twin.parameters, x, inputs.at(t)) if self.directions else ()
+
+    def locate(self, tried: Tried, accepted: Bool[Array, ""], before: Values, after: Values) -> tuple[Scalar, Truths]:
+        """The fraction of a step after which an event of the state has happened, and which ones have.
+
+        Args:
+            tried: the step.
+            accepted: whether it counts.
+            before: the events' values at its beginning.
+            after: those at its end.
+        """
+        span, point, inputs, step = tried
+
+        def inside(theta: Scalar) -> Values:
+            x = self.method.inside(step, point, self.cast(theta))
+            return self.levels(span.begin + theta * span.taken, x, inputs)
+
+        ulp = 4.0 * np.finfo(np.float64).eps * jnp.maximum(abs(span.begin), abs(span.end)) / span.taken
+        resolution = jnp.maximum(ulp, 2.0 * float(jnp.finfo(self.twin.rtol.dtype).eps))
+        return locate(inside, self.directions, before, after, accepted, resolution)
+
+    def passed(self, c: Progress) -> Progress:
+        """Pass all events of this time: those of the state that were found, those of the schedule, and what these bring."""
+
+        def due(c: Progress) -> Bool[Array, ""]:
+            return c.event_time <= c.t
+
+        if not self.system.events:
+            no = jnp.array(False)
+            return c if self.twin.events is None else lax.while_loop(due, lambda c: self._scheduled(c, no), c)
+
+        def scheduled(c: Progress) -> Progress:
+            origin = c.levels
+
+            def one(carry: tuple[Progress, Truths]) -> tuple[Progress, Truths]:
+                c, fired = carry
+                c = self._scheduled(c, some(fired))
+                levels = self.levels(c.t, self.method.states(c.point), c.inputs)
+                return c._replace(levels=levels), crossed(self.directions, origin, levels)
+
+            none = tuple(jnp.array(False) for _ in origin)
+            c, fired = lax.while_loop(lambda carry: due(carry[0]), one, (c, none))
+            return c._replace(fired=fired, located=jnp.array(False))
+
+        def turn(c: Progress) -> Progress:
+            if self.twin.events is None:
+                return self._happen(c)
+            return lax.cond(some(c.fired), self._happen, scheduled, c)
+
+        # what storms ends after the step
+        return lax.while_loop(lambda c: (some(c.fired) | due(c)) & (c.storm < np.int32(STORM)), turn, c)
+
+    def _scheduled(self, c: Progress, caused: Bool[Array, ""]) -> Progress:
+        """Pass the next event of the schedule; `caused`: one of the same time has made an event of the state happen."""
+        point, inputs = self.method.scheduled(c.event, c.event_time, c.point, c.inputs, caused)
+        event = c.event + np.int32(1)
+        return c._replace(
+            point=point,
+            inputs=inputs,
+            event=event,
+            event_time=self.time(event),
+            fresh=jnp.array(True),
+            jumped=c.jumped | self._jumps(c, point, inputs),
+        )
+
+    def _jumps(self, c: Progress, point: Point, inputs: Inputs) -> Bool[Array, ""]:
+        """Whether the next event moves a state at all, or an input by more than the relative tolerance."""
+        found = jnp.array(False)
+        for old, new in zip(self.method.states(c.point), self.method.states(point), strict=True):
+            found = found | (old != new)
+        before = c.inputs.at(c.event_time)
+        for port, new in inputs.line.values.items():
+            found = found | (abs(new - before[port]) > self.twin.rtol * abs(new))
+        return found
+
+    def _happen(self, c: Progress) -> Progress:
+        """The events of the state that were found."""
+        before = self.levels(c.t, self.method.states(c.point), c.inputs)
+        point, speeds = self.method.happened(Jumps(self.augmented, c.fired, c.located), c.t, c.point, c.inputs)
+        after = self.levels(c.t, self.method.states(point), c.inputs)
+        levels, back = levels_after(c.fired, c.located, before, after, speeds)
+        at_once = c.t - c.crossing <= STORM_STEPS * least_step(c.t, self.twin.end)
+        # a value that turned back and is there again: no telling any more on which side of zero it is
+        lost = some(tuple(here & turned for here, turned in zip(c.fired, c.back, strict=True)))
+        storm = jnp.where(lost, np.int32(STORM), c.storm + np.int32(1))
+        # an event's own reset does not make it happen again
+        next_ones = zip(crossed(self.directions, before, after), c.fired, strict=True)
+        return c._replace(
+            point=point,
+            levels=levels,
+            back=back,
+            fired=tuple(found & ~here for found, here in next_ones),
+            located=jnp.array(False),
+            counts=tuple(n + here.astype(np.int32) for n, here in zip(c.counts, c.fired, strict=True)),
+            crossing=c.t,
+            storm=jnp.where(at_once, storm, np.int32(0)),
+            fresh=jnp.array(True),
+            jumped=jnp.array(True),
+        )
