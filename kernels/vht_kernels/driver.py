@@ -136,6 +136,8 @@ def load_kernel(ptx: str, name: str, ordinal: int = 0) -> int:
 
     code = _ask(driver, "cuLibraryLoadData", ctypes.byref(loaded), image, options, values, 2, None, None, 0)
     accept(code, "cuLibraryLoadData")
+    # the driver has written the log's length where its size was, and may read that again when it compiles
+    values[1] = _LOG_BYTES
     accept(_ask(driver, "cuLibraryGetKernel", ctypes.byref(kernel), loaded, name.encode()), "cuLibraryGetKernel")
     with _context(driver, ordinal):
         accept(_ask(driver, "cuKernelGetFunction", ctypes.byref(ctypes.c_void_p()), kernel), "cuKernelGetFunction")

@@ -63,14 +63,17 @@ class _Trial(NamedTuple):
     """A step that was tried, and what it is judged by."""
 
     tried: Tried
-    least: Scalar  # the size of the least one
+    stop: Scalar  # time that it must not pass
     meant: Scalar  # its size before it was cut short to land
     memo: Any  # at its beginning ...
     switches: Switches  # ... as well
     levels: Values  # of the events of the state, at its end
-    across: Bool[Array, ""]  # the rates may bend or jump within it
-    leaps: Bool[Array, ""]  # ... and it is so short that algebraic variables may do so
-    torn: Bool[Array, ""]  # ... and they do, but it is too long for that
+    leaps: Bool[Array, ""]  # it is so short that algebraic variables may jump within it ...
+    torn: Bool[Array, ""]  # ... or they do though it is too long for that
+
+    def across(self) -> Bool[Array, ""]:
+        """Whether the rates may bend or jump within it; asked for anew rather than kept, which takes a GPU fewer registers."""
+        return ~all_equal(self.tried.step.seen)
 
 
 class _Verdict(NamedTuple):
@@ -90,7 +93,8 @@ class _Reach(NamedTuple):
     broken: Bool[Array, ""]  # it ends where the rates jump
     across: Bool[Array, ""]  # it was accepted across what may be a jump
     levels: Values  # of the events of the state, from which crossings count
-    fired: Truths  # those that happen at its end
+    fired: Truths  # those that happen at its end ...
+    happens: Bool[Array, ""]  # ... if any does
 
 
 class _Solve:
@@ -198,16 +202,15 @@ class _Solve:
         # an event without a value could be missed
         sound = _numbers(levels) & self.moderate(step.end)
         step = dataclasses.replace(step, square=jnp.where(sound, step.square, jnp.inf))
-        least = least_step(c.t, stop)
-        across = ~all_equal(step.seen) if step.seen[0] else jnp.array(False)
         leaps = torn = jnp.array(False)
         if self.breaks.algebraic:
             tried = Tried(span, c.point, c.inputs, step)
+            across = ~all_equal(step.seen)
             leaps = across & self.breaks.leaps(tried)
             torn = self.breaks.torn(tried, across & ~leaps & (step.square <= 1.0))
             step = dataclasses.replace(step, square=jnp.where(torn, TORN, step.square))
         tried = Tried(span, c.point, c.inputs, step)
-        return c, _Trial(tried, least, h, memo, switches, levels, across, leaps, torn)
+        return c, _Trial(tried, stop, h, memo, switches, levels, leaps, torn)
 
     def stride(self, c: Progress, memo: Any, stop: Scalar) -> tuple[Progress, Any]:
         """Steps of equal size with nothing to look at between them: all but the last to the next save or stop.
@@ -249,18 +252,19 @@ class _Solve:
 
     def error_test(self, c: Progress, trial: _Trial) -> _Verdict:
         span, step = trial.tried.span, trial.tried.step
-        square = step.square
+        square, floor = step.square, least_step(c.t, trial.stop)
         short = located = jnp.array(False)
         if step.seen[0]:
+            across = trial.across()
             # the estimate holds for smooth rates
-            square = jnp.where(trial.across, square * self.method.underestimate**2, square)
+            square = jnp.where(across, square * self.method.underestimate**2, square)
             # nearer than the clock ticks no kink can be found: the least step that crosses it is as good as it gets; but
             # not twice on end (which leaves a logarithm of 0), or a twin that only chatters would spend all its steps
-            short = span.taken <= 1.5 * trial.least
-            located = trial.across & (square < jnp.inf) & (c.log_error < 0.0)
+            short = span.taken <= 1.5 * floor
+            located = across & (square < jnp.inf) & (c.log_error < 0.0)
             if any(self.system.algebraic):
                 short = trial.leaps
-                located = located | (trial.across & (c.t == self.twin.start))
+                located = located | (across & (c.t == self.twin.start))
         finite = (square < jnp.inf) & step.regular
         accepted = step.regular & ((square <= 1.0) | (located & short))
         factor, log_error = controller.propose(square, finite, accepted, c.log_error, self.method.order)
@@ -270,8 +274,10 @@ class _Solve:
         h = jnp.where(accepted & cut, larger(h, trial.meant), h)
         failed = jnp.where(finite, np.int32(Status.STEP_TOO_SMALL), np.int32(Status.NON_FINITE))
         failed = jnp.where(step.regular, failed, np.int32(Status.SINGULAR))
-        goes_on = accepted | (h >= trial.least) | (located & ~short) | trial.torn
-        return _Verdict(accepted, larger(h, trial.least), log_error, jnp.where(goes_on, OK, failed))
+        failure = jnp.where(accepted | (h >= floor) | (located & ~short), OK, failed)
+        if self.breaks.algebraic:
+            failure = jnp.where(trial.torn, OK, failure)
+        return _Verdict(accepted, larger(h, floor), log_error, failure)
 
     def reach(self, c: Progress, trial: _Trial, accepted: Bool[Array, ""]) -> _Reach:
         """How far a step counts: to its end, to an event of the state, or to where the rates jump."""
@@ -285,7 +291,7 @@ class _Solve:
             t = jnp.where(theta < 1.0, c.t + theta * span.taken, t)
         low, broken, across = jnp.zeros_like(theta), jnp.array(False), jnp.array(False)
         if self.breaks.watched:
-            across = accepted & trial.across
+            across = accepted & trial.across()
         if self.breaks.sensitive:
             # a step ends where the rates jump, or bend in a way that could be one
             none, whole = (low, theta), theta
@@ -295,7 +301,7 @@ class _Solve:
             broken = theta < whole
             t = jnp.where(broken, c.t + theta * span.taken, t)
             fired = tuple(found & ~broken for found in fired)
-        return _Reach(t, theta, low, smooth, broken, across, levels, fired)
+        return _Reach(t, theta, low, smooth, broken, across, levels, fired, some(fired))
 
     def arrive(self, c: Progress, trial: _Trial, reach: _Reach) -> tuple[Point, Bool[Array, ""]]:
         """States and sensitivities where a step ends, and whether the rates jump there."""
@@ -308,8 +314,7 @@ class _Solve:
             # a leap moves the states along the tangent, and sensitivities not at all
             return self.method.accept(reach.smooth, step, c.point)
 
-        short = some(reach.fired) | reach.broken
-        point = lax.cond(short, land, go_on) if reach.fired or self.breaks.sensitive else go_on()
+        point = lax.cond(reach.happens | reach.broken, land, go_on) if reach.fired or self.breaks.sensitive else go_on()
         broke = jnp.array(False)
         if self.breaks.algebraic:
             settled = functools.partial(self.breaks.settled, trial.tried, trial.leaps, reach.t)
@@ -329,7 +334,7 @@ class _Solve:
         failure = jnp.where(saved.next <= reach.t, np.int32(Status.NON_FINITE), failure)
         point, broke = self.arrive(c, trial, reach)
         step = trial.tried.step
-        levels, fired, located = reach.levels, reach.fired, some(reach.fired)
+        levels, fired, located = reach.levels, reach.fired, reach.happens
         if self.system.events and self.breaks.watched:
             there = self.moments.levels(reach.t, self.method.states(point), c.inputs)
             leaps = trial.leaps & accepted
