@@ -37,11 +37,11 @@ class LevenbergMarquardt:
 
     Attributes:
         max_iterations: most trial points of one start.
-        starts: searches per twin. The first begins at the given start, the others at seeded draws from each parameter's
-            prior, else from between its bounds, else around the given start. The best one is reported.
+        starts: searches per twin. The first begins at the given start, the others at seeded draws: from the prior that the
+            parameter has in `free`, else from between finite `bounds`, else around the `start` given there, else from the
+            model's prior, else around the model's value; never outside the bounds. The best one is reported.
         seed: of those draws; a twin's draws do not depend on the rest of the cohort.
-        spread: standard deviation of the draws around the given start: of the logarithm for "log", of the share for
-            "identity".
+        spread: standard deviation of the draws around a start: of the logarithm for "log", of the share for "identity".
         tolerance: a search is done when its minimum is nearer than this many standard errors.
         damping: of the first step, relative to the curvature.
         max_change: most that one step may change a "log" or "logit" parameter, on that scale.
@@ -145,7 +145,7 @@ def calibrate_with(
         begin = design(
             problem.starts[some],
             problem.transforms,
-            [own or v.prior for own, v in zip(problem.priors, problem.variables, strict=True)],
+            problem.drawn_from,
             starts=starts,
             seed=method.seed,
             spread=method.spread,

@@ -3,8 +3,12 @@
 A t interval takes the objective for a parabola. Where the curve bends in a parameter, such an interval misses the truth more
 often than it says. A profile interval ends where the objective, minimised over all other parameters, has risen by as much as
 the level allows; it does not depend on the scale a parameter is searched on (Bates and Watts, Nonlinear Regression Analysis
-and Its Applications, 1988, section 6.1). Unknown errors are held at their estimates, and the rise that is allowed is that of
-Student's t, so that for a linear model these are its exact t intervals.
+and Its Applications, 1988, section 6.1). Unknown errors are estimated anew at every value, as in the calibration.
+
+How much the objective may rise is what Student's t says it is for a linear model: with a single additive error of n
+measurements, nu = n - p degrees of freedom and a t quantile of t, twice the rise is n log(1 + t**2 / nu). In general n / nu is
+the share r by which the reported variance exceeds that of the most likely errors, and nu the degrees of freedom that the
+calibration reports: r nu log(1 + t**2 / nu), which is t**2 where all errors are known.
 """
 
 from __future__ import annotations
@@ -18,9 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from vht.calibrate.estimators import BLOCK
 from vht.calibrate.fit import Predict, Task, objective
-from vht.calibrate.layout import Layout
 from vht.calibrate.levenberg import Minimum, Outcome, Search, minimise
-from vht.calibrate.noise import is_estimated
 from vht.calibrate.problem import Problem
 from vht.calibrate.result import Calibration
 from vht.calibrate.solver import predictor
@@ -33,9 +35,15 @@ Progress = Callable[[int, int], None]
 SEARCH = Search(max_iterations=50, tolerance=1e-2, damping=1e-3, max_change=2.0)
 NEAR = 2e-3
 """An end is found when the root there is this near the wanted one: then its level is right to four digits."""
+LEAP = 1.0
+"""The search goes no farther at once on a relative search scale, or it would pass over a barrier to another optimum."""
 FAR = 20.0
 """This many units of a relative search scale (log, logit) away, or standard errors of another, an interval is open."""
-ROUNDS = 25
+ROUNDS = 40
+WIDE = 100.0
+"""A root that is to be as large is never looked for: hardly any degree of freedom is left, and the interval is open."""
+STEP, SUNK = 1e-3, 0.05
+"""Where the root grows by as much as `SUNK` within this share of a standard error, what lies beyond was not at its minimum."""
 SLICE = 4096
 
 
@@ -52,9 +60,10 @@ def likelihood_roots(
 ) -> Float[np.ndarray, "twins chosen"]:
     """How far values of the parameters are from the estimates, as the likelihood sees it.
 
-    The signed root of the likelihood ratio: ``sqrt(2 (objective at the value - objective at the estimate))``, the objective
-    minimised over all other parameters, negative below the estimate. For a linear model it is the t statistic. A value lies in
-    the profile interval of a level if its root is within Student's t quantile of that level.
+    The signed root of the likelihood ratio, negative below the estimate: where all errors are known ``sqrt(2 (objective at the
+    value - objective at the estimate))``, the objective minimised over all other parameters; where some are not, what makes it
+    the t statistic for a linear model. A value lies in the profile interval of a level if its root is within Student's t
+    quantile of that level.
 
     Args:
         problem: the problem that was calibrated.
@@ -167,7 +176,7 @@ class _Found(NamedTuple):
     Attributes:
         root: unsigned; NaN where the model could not be solved.
         place: where the others ended.
-        slope: of the objective along the profile.
+        slope: of half the root's square along the profile.
         drag: how the others follow the parameter.
     """
 
@@ -182,10 +191,12 @@ class _Profiles:
     """The profiles of a slice of twins, a lane for each twin and chosen parameter.
 
     Attributes:
-        evaluate: the objective, all errors known.
+        evaluate: the objective.
         estimate: of each lane's twin, on the search scale.
         covariance: likewise.
         lowest: the objective's minimum of each lane's twin.
+        degrees: degrees of freedom of each lane's parameter.
+        excess: its reported variance over that of the most likely errors.
         lower, upper: limits of the search scale.
         relative: which parameters have a relative scale.
         twin: of each lane, in the slice.
@@ -197,6 +208,8 @@ class _Profiles:
     estimate: Float[np.ndarray, "lanes parameters"]
     covariance: Float[np.ndarray, "lanes parameters parameters"]
     lowest: Float[np.ndarray, " lanes"]
+    degrees: Float[np.ndarray, " lanes"]
+    excess: Float[np.ndarray, " lanes"]
     lower: Float[np.ndarray, "lanes parameters"]
     upper: Float[np.ndarray, "lanes parameters"]
     relative: Bool[np.ndarray, " parameters"]
@@ -241,9 +254,16 @@ class _Profiles:
             lambda place, lane: self.evaluate(place, self.twin[some[lane]]), start, lower, upper, self.relative, SEARCH
         )
         solved = np.isin(minimum.outcome, (Outcome.CONVERGED, Outcome.STALLED))
-        rise = np.maximum(minimum.objective - self.lowest[some], 0.0)
-        root = np.where(solved, np.sqrt(2.0 * np.where(solved, rise, 0.0)), np.nan)
-        return _Found(root, minimum.place, minimum.gradient[rows, k], _drag(minimum, k))
+        rise = np.where(solved, np.maximum(minimum.objective - self.lowest[some], 0.0), 0.0)
+        # half the root's square by the rise, and its derivative
+        degrees, share = self.degrees[some], rise / self.excess[some]
+        known = np.isinf(degrees)
+        growth = 2.0 * share / np.where(known, 1.0, degrees)
+        with np.errstate(over="ignore"):
+            half = np.where(known, share, 0.5 * np.where(known, 1.0, degrees) * np.expm1(growth))
+            steep = np.where(known, 1.0, np.exp(growth)) / self.excess[some]
+            slope = minimum.gradient[rows, k] * steep
+        return _Found(np.where(solved, np.sqrt(2.0 * half), np.nan), minimum.place, slope, _drag(minimum, k))
 
 
 def _drag(minimum: Minimum, k: np.ndarray) -> np.ndarray:
@@ -261,8 +281,7 @@ def _slices(
     problem: Problem, calibration: Calibration, chosen: np.ndarray, predict: Predict, progress: Progress | None
 ) -> Iterator[tuple[Int[np.ndarray, " some"], _Profiles]]:
     """Twins with estimates, some at a time, with their profiles."""
-    layout = _with_known_errors(problem, calibration)
-    transforms = problem.transforms
+    layout, transforms = problem.layout, problem.transforms
     good = np.flatnonzero(np.isfinite(calibration.search_estimate).all(axis=1))
     # the Jacobian is the largest array, as in a calibration; here each twin has a lane for each chosen parameter
     size = max(min(SLICE, BLOCK // (layout.value.shape[1] * len(transforms) * max(chosen.size, 1))), 1)
@@ -279,15 +298,19 @@ def _slices(
         evaluate = objective(task, task.layout.scale(), np.arange(some.size))
         box = [t.box(calibration.estimate[some, k]) for k, t in enumerate(transforms)]
         lower, upper = (np.stack([b[side] for b in box], axis=1) for side in (0, 1))
-        free = ~calibration.at_bound[some][:, chosen]
-        twin, column = np.nonzero(free)
+        held = calibration.at_bound[some]
+        twin, column = np.nonzero(~held[:, chosen])
+        there = evaluate(calibration.search_estimate[some], np.arange(some.size))
+        covariance = calibration.search_covariance[some]
         yield (
             some,
             _Profiles(
                 evaluate=evaluate,
                 estimate=calibration.search_estimate[some][twin],
-                covariance=calibration.search_covariance[some][twin],
-                lowest=evaluate(calibration.search_estimate[some], np.arange(some.size)).objective[twin],
+                covariance=covariance[twin],
+                lowest=there.objective[twin],
+                degrees=calibration.degrees[some][twin, chosen[column]],
+                excess=_excess(covariance, there.hessian, held)[twin, chosen[column]],
                 lower=lower[twin],
                 upper=upper[twin],
                 relative=np.array([t.relative for t in transforms], bool),
@@ -300,40 +323,34 @@ def _slices(
             progress(int(first + some.size), int(good.size))
 
 
-def _with_known_errors(problem: Problem, calibration: Calibration) -> Layout:
-    """The measurements, each with the standard deviation that the calibration estimated for it.
-
-    A noise model that is known needs no estimate: it stays, with a variance that may follow the curve.
-    """
-    layout = problem.layout
-    everyone = np.arange(layout.twins)[:, None]
-    curve = np.zeros(layout.value.shape)
-    curve[layout.used] = calibration.fitted[layout.row[layout.used]]
-    additive, proportional = (
-        np.nan_to_num(part[everyone, layout.observable]) for part in (calibration.sd, calibration.fraction)
-    )
-    estimated = np.hypot(additive, proportional * curve)
-    unknown = np.array([is_estimated(observable.noise) for observable in problem.observables.values()], bool)
-    held = np.isnan(layout.sd) & unknown[layout.observable]
-    return dataclasses.replace(layout, sd=np.where(held, estimated, layout.sd))
+def _excess(covariance: np.ndarray, hessian: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Each parameter's reported variance over that of the most likely errors, which curve the objective."""
+    apart = held[:, :, None] | held[:, None, :]
+    likely = Inverse.of(np.where(apart, np.eye(held.shape[1]), hessian)).matrix
+    share = np.einsum("bkk->bk", covariance) / np.einsum("bkk->bk", likely)
+    return np.where(~held & np.isfinite(share) & (share > 0.0), share, 1.0)
 
 
 def _ends(profiles: _Profiles, side: float, reach: Float[np.ndarray, " lanes"]) -> Float[np.ndarray, " lanes"]:
     """Where each lane's root has grown to `reach` on one side, on the search scale; NaN where that is not found.
 
     Newton steps on the root, which is nearly a straight line, kept between the farthest value that is too near and the
-    nearest that is too far (or where the model cannot be solved).
+    nearest that is too far (or where the model cannot be solved). Where the root leaps between these two, the others had found
+    another minimum on the far side, and the search goes on from the near one.
     """
     centre, limit, spread = profiles.centre, profiles.limit(side), profiles.spread
     errors = np.sqrt(np.einsum("bkk->bk", profiles.covariance))
     inside, outside = centre.copy(), np.full(limit.shape, side * np.inf)
+    reached = np.zeros(limit.shape)  # the root inside
+    solved = np.zeros(limit.shape, bool)  # whether there is one outside
     anchor = profiles.estimate.copy()  # where the others were at the farthest value inside
-    value = centre + side * reach * spread
+    relative = profiles.relative[profiles.which]
+    value = centre + side * np.where(relative, np.minimum(reach * spread, LEAP), reach * spread)
     value = side * np.minimum(side * value, side * limit)
     place = profiles.path(value)
-    far = np.where(profiles.relative[profiles.which], FAR, FAR * spread)
-    result = np.full(limit.shape, np.nan)
-    active = profiles.lanes
+    far = np.where(relative, FAR, FAR * spread)
+    result = np.where(reach > WIDE, limit, np.nan)
+    active = np.flatnonzero(~(reach > WIDE))
     for _ in range(ROUNDS):
         found = profiles.at(value[active], place[active], active)
         now, root, wanted = value[active], found.root, reach[active]
@@ -343,19 +360,24 @@ def _ends(profiles: _Profiles, side: float, reach: Float[np.ndarray, " lanes"]) 
         result[active[near]] = now[near]
         result[active[opened]] = limit[active[opened]]
         inside[active[short]], anchor[active[short]] = now[short], found.place[short]
-        outside[active[~short]] = now[~short]
+        reached[active[short]] = root[short]
+        outside[active[~short]], solved[active[~short]] = now[~short], np.isfinite(root[~short])
 
+        apart = np.abs(outside[active] - inside[active])
+        leapt = solved[active] & (apart <= STEP * spread[active]) & (reached[active] < wanted - SUNK)
+        outside[active[leapt]] = side * np.inf
         least, most = inside[active], outside[active]
         uphill = side * found.slope > 0
         newton = now + side * (wanted - root) * root / np.where(uphill, np.abs(found.slope), 1.0)
         leap = np.maximum(3.0 * spread[active], np.abs(now - centre[active]))
+        leap = np.where(relative[active], np.minimum(leap, LEAP), leap)
         newton = side * np.minimum(side * newton, side * now + leap)
-        between = uphill & (side * newton > side * least) & (side * newton < side * most)
-        halfway = np.where(np.isfinite(most), 0.5 * (least + most), now + side * leap)
+        between = uphill & ~leapt & (side * newton > side * least) & (side * newton < side * most)
+        halfway = np.where(np.isfinite(most), 0.5 * (least + most), least + side * leap)
         value[active] = following = side * np.minimum(side * np.where(between, newton, halfway), side * limit[active])
         # where the profile is straight, the others follow it; where it is not, they start from where they were last
         follow = (following - now)[:, None] * found.drag
-        straight = short & (np.abs(follow) <= 2.0 * errors[active]).all(axis=1)
+        straight = short & ~leapt & (np.abs(follow) <= 2.0 * errors[active]).all(axis=1)
         place[active] = np.where(straight[:, None], found.place + follow, anchor[active])
         lost = np.abs(most - least) <= 1e-9 * spread[active]
         active = active[~(near | opened | lost)]

@@ -54,3 +54,16 @@ def quantile(prior: Prior, u: Values) -> Values:
             return prior.median * np.exp(prior.sd * special.ndtri(u))
         case Uniform():
             return prior.lower + u * (prior.upper - prior.lower)
+
+
+def share_below(prior: Prior, value: float) -> float:
+    """The share of the prior that lies below a value, which may be infinite."""
+    from scipy import special
+
+    match prior:
+        case Normal():
+            return float(special.ndtr((value - prior.mean) / prior.sd))
+        case LogNormal():
+            return float(special.ndtr(np.log(value / prior.median) / prior.sd)) if value > 0.0 else 0.0
+        case Uniform():
+            return float(np.clip((value - prior.lower) / (prior.upper - prior.lower), 0.0, 1.0))

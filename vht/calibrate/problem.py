@@ -259,6 +259,18 @@ class Problem:
         return tuple(_prior(name, free, variable) for (name, free), variable in rows)
 
     @cached_property
+    def drawn_from(self) -> tuple[Prior | None, ...]:
+        """What further starts of each free parameter are drawn from; None: from between its bounds, or around its start."""
+        found: list[Prior | None] = []
+        for (name, free), variable, own, t in zip(
+            self.free.items(), self.variables, self.priors, self.transforms, strict=True
+        ):
+            placed = math.isfinite(t.lower) and math.isfinite(t.upper) and free.bounds is not None
+            told = placed or free.start is not None or name in self.columns
+            found.append(own if own is not None or told else variable.prior)
+        return tuple(found)
+
+    @cached_property
     def transforms(self) -> tuple[Transform, ...]:
         """Each free parameter's transform."""
         rows = zip(self.free.items(), self.variables, self.priors, strict=True)

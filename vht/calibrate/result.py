@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from vht.calibrate.fit import TIE
 from vht.calibrate.status import CalibrationStatus
-from vht.calibrate.transforms import Transform
+from vht.calibrate.transforms import Logit, Transform
 from vht.calibrate.uncertainty import student_quantile
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ class Calibration:
     ) -> tuple[Float[np.ndarray, "twins parameters"], Float[np.ndarray, "twins parameters"]]:
         """Central intervals for the parameters.
 
-        They are t intervals on each parameter's transformed scale, mapped back, so they never leave its bounds.
+        They are t intervals on each parameter's transformed scale, mapped back, so they never leave its bounds. Where an
+        estimate is so near a bound that its t interval on the natural scale passes it, the logit says little about the far
+        side; then it is that interval, cut at the bound.
 
         Args:
             level: share of twins whose interval should hold the true value, in (0, 1).
@@ -152,12 +154,18 @@ class Calibration:
         if not 0.0 < level < 1.0:
             raise ValueError(f"`level` must lie between 0 and 1, but got {level}.")
         spread = np.sqrt(np.einsum("bkk->bk", self.search_covariance))
-        reach = np.where(self.at_bound, np.nan, student_quantile(level, self.degrees) * spread)
-        sides = [
-            np.stack([t.inverse(side[:, k]) for k, t in enumerate(self.transforms)], axis=1)
-            for side in (self.search_estimate - reach, self.search_estimate + reach)
-        ]
-        return sides[0], sides[1]
+        quantile = np.where(self.at_bound, np.nan, student_quantile(level, self.degrees))
+        ends = np.full((2, *self.estimate.shape), np.nan)
+        for side, row in zip((-1.0, 1.0), ends, strict=True):
+            for k, transform in enumerate(self.transforms):
+                row[:, k] = transform.inverse((self.search_estimate + side * quantile * spread)[:, k])
+        for k, transform in enumerate(self.transforms):
+            if isinstance(transform, Logit):
+                away = (quantile * self.standard_error)[:, k]
+                plain = np.stack([self.estimate[:, k] - away, self.estimate[:, k] + away])
+                past = (plain[0] < transform.lower) | (plain[1] > transform.upper)
+                ends[:, past, k] = np.clip(plain[:, past], transform.lower, transform.upper)
+        return ends[0], ends[1]
 
     def message(self, twin: int) -> str:
         """What happened to a twin, and what to do.

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vht.calibrate.priors import quantile
+from vht.calibrate.priors import quantile, share_below
 from vht.calibrate.transforms import Identity, Log, Transform
+
+LEAST_SHARE = 1e-6
+"""A prior of which less than this lies between the bounds says nothing about where."""
 
 
 def latin_hypercube(points: int, dimensions: int, seed: int) -> Float[np.ndarray, "points dimensions"]:
@@ -37,15 +40,15 @@ def design(
     Args:
         given: first start of each twin.
         transforms: of each parameter.
-        priors: of each parameter, or None.
+        priors: that each parameter is drawn from, or None.
         starts: how many starts.
         seed: of the Latin hypercube.
         spread: standard deviation of the jitter for parameters without prior and without finite bounds: on the log scale
             where the transform is log, as a share of the given start (of 1 if that is 0) where it is the identity.
 
     Returns:
-        The starts. Further ones are drawn from the parameter's prior, else evenly between finite bounds (evenly on the
-        log scale where the transform is log), else as jitter around the given start.
+        The starts. Further ones are drawn from the part of the prior that lies between the bounds, else evenly between finite
+        bounds (evenly on the log scale where the transform is log), else as jitter around the given start.
     """
     from scipy import special
 
@@ -59,8 +62,9 @@ def design(
         lower, upper = transform.lower, transform.upper
         bounded = np.isfinite(lower) and np.isfinite(upper)
         normal = special.ndtri(u) * spread
-        if prior is not None:
-            drawn = quantile(prior, u)
+        below, above = (0.0, 1.0) if prior is None else (share_below(prior, lower), share_below(prior, upper))
+        if prior is not None and (above - below > LEAST_SHARE or not bounded):
+            drawn = quantile(prior, below + u * max(above - below, 0.0))
         elif isinstance(transform, Log):
             drawn = np.exp(np.log(lower) + u * np.log(upper / lower)) if bounded and lower > 0 else None
             drawn = given[:, k, None] * np.exp(normal) if drawn is None else drawn
