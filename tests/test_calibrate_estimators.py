@@ -19,7 +19,8 @@ from vht.calibrate import (
     Proportional,
 )
 from vht.calibrate.estimators import calibrate_with
-from vht.model import LogNormal, Normal, Uniform
+from vht.calibrate.starts import design
+from vht.model import LogNormal, Normal, Scalar, Uniform, param
 
 FREE = {"ka": Free(), "CL": Free(), "V": Free()}
 START = np.log([1.0, 2.0, 30.0])
@@ -382,3 +383,41 @@ def test_flip_flop_is_reported_as_a_rival():
     assert np.ptp(ends[:, 0]) > 1.0
     # the earliest start decides
     assert found.estimate[0, 0] == pytest.approx(found.starts.estimate[0, 0, 0])
+
+
+class Expected(Oral):
+    """Absorption as usual in the model's own eyes."""
+
+    ka: Scalar = param(1.0, "1/h", "absorption rate", bounds=(0.0, 20.0), prior=LogNormal(1.0, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("free", "low", "high"),
+    [
+        (Free(transform="log"), 0.7, 1.43),  # the model's prior
+        (Free(transform="log", prior=LogNormal(5.0, 0.1)), 3.5, 7.15),
+        (Free(transform="log", start=8.0), 5.6, 11.5),
+        (Free(transform="log", start=8.0, bounds=(7.0, 9.0)), 7.0, 9.0),
+        (Free(transform="identity", start=3.0, bounds=(2.0, 20.0)), 2.0, 20.0),
+        (Free(bounds=(2.0, 20.0), start=3.0), 2.0, 20.0),
+        (Free(bounds=(1.05, 20.0), start=2.0, prior="model"), 1.05, 1.43),
+        (
+            Free(transform="log", prior=LogNormal(1.0, 0.1), bounds=(4.0, 20.0), start=5.0),
+            4.0,
+            20.0,
+        ),  # nothing is left of it
+    ],
+    ids=["model", "own", "start", "start in bounds", "bounds", "logit", "cut", "apart"],
+)
+def test_further_starts_are_where_the_user_says(free, low, high):
+    problem = Problem(
+        Expected(),
+        {"ka": free},
+        {"y": Observable("concentration")},
+        Measurements([0, 0], [1.0, 2.0], ["y", "y"], [5.0, 6.0]),
+    )
+    places = design(problem.starts, problem.transforms, problem.drawn_from, starts=65, seed=0, spread=0.1)[0, 1:, 0]
+    assert low <= places.min() and places.max() <= high
+    # spread over all of it, and not heaped up at an edge
+    on_scale = np.log(places)
+    assert np.ptp(on_scale) > 0.4 * np.log(high / low) and np.unique(np.round(places, 9)).size == 64

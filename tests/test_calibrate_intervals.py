@@ -5,7 +5,7 @@ import pytest
 from closed_forms import Line, Oral, closed_form, line, measured_problem, oral
 from scipy import optimize, special
 
-from vht.calibrate import Additive, Free, Proportional, likelihood_roots, profile_intervals
+from vht.calibrate import Additive, Combined, Free, Proportional, likelihood_roots, profile_intervals
 from vht.calibrate.estimators import calibrate_with
 from vht.calibrate.uncertainty import student_quantile
 from vht.errors import ModelError
@@ -139,3 +139,86 @@ def test_what_cannot_be():
     with pytest.raises(ModelError, match=r"`Cl` is no free parameter. Did you mean `CL`\?"):
         profile_intervals(problem, found, parameters=["Cl"])
     assert np.isnan(likelihood_roots(problem, found, np.array([[-1.0, 2.8, 0.0]]), predict=predict)[0, [0, 2]]).all()
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Additive and proportional errors of unknown sizes, ten measurements a twin: one size is often estimated as zero."""
+    truth = np.tile([1.5, 2.8, 32.0], (400, 1))
+    times = np.array([0.25, 0.5, 1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0, 24.0])
+    return truth, *fitted(FREE, oral, truth, times, Combined(), lambda f: np.hypot(0.4, 0.08 * f), seed=11)
+
+
+def test_they_hold_the_truth_where_errors_of_two_kinds_are_unknown(mixed):
+    truth, problem, predict, found = mixed
+    assert found.ok.all() and 0.2 < (found.sd[:, 0] < 1e-9).mean() < 0.5
+    roots = likelihood_roots(problem, found, truth, predict=predict)
+    lower, upper = profile_intervals(problem, found, predict=predict)
+    inside = (lower <= truth) & (truth <= upper)
+    assert (np.abs(inside.mean(axis=0) - 0.95) < 4.0 * np.sqrt(0.95 * 0.05 / len(truth))).all()
+    # the ends are where the roots say, but for minima that only one of the two searches found
+    assert (inside == (np.abs(roots) <= student_quantile(0.95, found.degrees))).mean() > 0.98
+
+
+@pytest.mark.parametrize("noise", [Proportional(), Combined()], ids=["proportional", "combined"])
+def test_roots_near_the_estimate_are_those_of_what_was_calibrated(noise):
+    truth = np.tile([1.5, 2.8, 32.0], (100, 1))
+    times = np.array([0.5, 1.5, 4.0, 7.0, 10.0, 15.0, 24.0])
+    problem, predict, found = fitted(FREE, oral, truth, times, noise, lambda f: 0.3 * f)
+    spread = np.sqrt(np.einsum("bkk->bk", found.search_covariance))
+    for away in (-0.1, 0.1):
+        place = np.exp(found.search_estimate + away * spread)
+        roots = likelihood_roots(problem, found, place, predict=predict)[found.ok]
+        assert np.median(roots) == pytest.approx(away, rel=0.05)
+        assert (roots * np.sign(away) > 0.0).mean() > 0.99
+
+
+# Theophylline, patient 9 (Boeckmann, Sheiner and Beal 1994): a dose of 3.1 mg/kg at 86.4 kg, h and mg/L
+RAPID = np.array([0.0, 0.3, 0.63, 1.05, 2.02, 3.53, 5.02, 7.17, 8.8, 11.6, 24.43])
+LEVEL = np.array([0.0, 7.37, 9.03, 7.14, 6.33, 5.66, 5.67, 4.24, 4.11, 3.16, 1.12])
+
+
+@pytest.mark.parametrize("given", [{"bounds": (0.1, 10.0)}, {"transform": "log", "bounds": (0.01, 10.0)}], ids=str)
+def test_an_end_is_before_a_barrier_and_not_behind_it(given):
+    # absorption and elimination can change roles: another optimum, at a ka far below the estimate
+    def curve(ka, CL, V, t):
+        return oral(ka, CL, V, t, dose=3.1 * 86.4)
+
+    free = {"ka": Free(start=5.0, **given), "CL": Free(transform="log"), "V": Free(transform="log")}
+    problem, predict, found = fitted(
+        free, lambda *a: LEVEL + 0.0 * curve(*a), np.array([[5.0, 2.8, 32.0]]), RAPID, Additive(), lambda f: 0.0
+    )
+    predict = closed_form(problem, curve)
+    found = calibrate_with(predict, problem)
+    assert found.ok.all()
+    lower, upper = (side[0, 0] for side in profile_intervals(problem, found, parameters=["ka"], predict=predict))
+
+    def squares(ka):
+        starts = [found.estimate[0, 1:], [2.8, 2.0]]
+        ends = [optimize.least_squares(lambda v: curve(ka, *np.exp(v), RAPID) - LEVEL, np.log(s)) for s in starts]
+        return 2.0 * min(end.cost for end in ends)
+
+    least, degrees = squares(found.estimate[0, 0]), len(LEVEL) - 3
+    root = {ka: np.sqrt((squares(ka) / least - 1.0) * degrees) for ka in (lower, 1.0, 0.0866)}
+    reach = special.stdtrit(degrees, 0.975)
+    assert root[1.0] > 3.0 * reach and root[0.0866] < reach
+    assert root[lower] == pytest.approx(reach, abs=1e-2) and lower == pytest.approx(4.92, abs=0.01)
+    assert upper == pytest.approx(10.0)
+
+
+def test_beside_a_bound_the_far_end_is_that_of_the_natural_scale():
+    # by how often they hold a truth one standard error from its bound
+    free = {"slope": Free(transform="identity"), "offset": Free(transform="logit", bounds=(0.0, 10.0))}
+
+    def curve(slope, offset, t):
+        return line(slope, offset, 0.0, t)
+
+    truth = np.tile([1.0, 0.3], (600, 1))
+    times = np.arange(1.0, 7.0)
+    _, _, found = fitted(free, curve, truth, times, Additive(0.3), lambda f: 0.3, model=Line)
+    lower, upper = (side[:, 1] for side in found.interval(0.95))
+    ok, estimate, error = found.ok, found.estimate[:, 1], found.standard_error[:, 1]
+    assert 0.05 < 1.0 - ok.mean() < 0.4  # the others are at the bound
+    inside = ((lower <= 0.3) & (upper >= 0.3))[ok].mean()
+    assert abs(inside - 0.95) < 4.0 * np.sqrt(0.95 * 0.05 / ok.sum())
+    assert (upper[ok] <= np.minimum(estimate + 1.97 * error, 10.0)[ok] + 1e-9).all() and lower[ok].min() >= 0.0

@@ -11,6 +11,7 @@ from vht.calibrate import (
     Measurements,
     Observable,
     Problem,
+    band,
     calibrate,
     profile_intervals,
 )
@@ -117,3 +118,33 @@ def test_intervals_are_of_the_calibration_of_their_problem(unchecked_annotations
         profile_intervals(found, asked)
     with pytest.raises(ModelError, match="of another problem"):
         profile_intervals(other, found)
+    with pytest.raises(ModelError, match="of another problem"):
+        band(other, found, TIMES)
+
+
+def test_bands_are_of_twins_by_name_or_index(unchecked_annotations):
+    asked = problem(measured(NAMES))
+    found = calibrate_with(closed_form(asked, oral, constants={1: np.full(3, 2.8), 2: np.full(3, 32.0)}), asked)
+    by_name, by_index = (band(asked, found, TIMES, twins=twins) for twins in (["C", "A"], [2, 0]))
+    assert by_name.twins == by_index.twins == ("C", "A")
+    np.testing.assert_array_equal(by_name.value["y"], by_index.value["y"])
+    for twins, message in ((["B", "Q"], "no twin `Q`"), ([3], "from 0 to 2"), ([True, False, True], "from 0 to 2")):
+        with pytest.raises(ModelError, match=message):
+            band(asked, found, TIMES, twins=twins)
+    with pytest.raises(ValueError, match="a row of times"):
+        band(asked, found, np.float64(1.0))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"twin": [1.0, 2.0]}, "indices or names, but holds .*1.0.* in rows 0, 1"),
+        ({"twin": ["A", None]}, "holds None in row 1"),
+        ({"value": np.ma.array([1.0, 2.0], mask=[False, True])}, "`value` must be finite, but is nan in row 1"),
+    ],
+    ids=["fractions", "nobody", "masked"],
+)
+def test_columns_that_are_none(column, message, unchecked_annotations):
+    columns = {"twin": ["A", "B"], "time": [1.0, 1.0], "observable": ["y", "y"], "value": [1.0, 2.0]}
+    with pytest.raises(DataError, match=message):
+        Measurements(**columns | column)

@@ -238,6 +238,20 @@ def test_a_proportional_error_where_the_curve_is_zero():
     assert calibrate_with(predict, combined).ok.all()
 
 
+@pytest.mark.parametrize("noise", [Combined(), Combined(fraction=0.1)], ids=["both", "one"])
+def test_a_zero_where_the_curve_is_zero_leaves_no_additive_error(noise):
+    # before a dose: the likelihood has no maximum, however well everything else is measured
+    truth, times = np.tile([1.5, 2.8, 32.0], (40, 1)), np.tile(np.concatenate([[0.0], TIMES]), (40, 1))
+    asked = measured_problem(
+        Oral, FREE, oral, truth, times, noise, lambda f: np.where(f > 0.0, np.hypot(0.4, 0.08 * f), 0.0)
+    )
+    found = calibrate_with(closed_form(asked, oral), asked)
+    assert not found.ok.any() and (found.status == CalibrationStatus.ZERO_SD).mean() > 0.9
+    assert "leave that measurement out" in found.message(0)
+    without = measured_problem(Oral, FREE, oral, truth, times[:, 1:], noise, lambda f: np.hypot(0.4, 0.08 * f))
+    assert calibrate_with(closed_form(without, oral), without).ok.mean() > 0.9
+
+
 @pytest.mark.parametrize(
     ("rows", "status"),
     [(1, CalibrationStatus.TOO_FEW_MEASUREMENTS), (2, CalibrationStatus.ZERO_SD), (5, CalibrationStatus.OK)],

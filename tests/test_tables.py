@@ -168,6 +168,13 @@ class TestCells:
         row, _, message = only(problems(measurements=GOOD + "2,0,c,1,mg/L\n1,0,c,9,g/L\n"))
         assert row == 5 and "same twin, time and observable as row 2" in message
 
+    def test_replicates_are_no_duplicates(self, read, problems):
+        header = HEADER.strip() + ",replicate\n"
+        data = read(measurements=header + "1,0,c,1,mg/L,1\n1,0,c,1,mg/L,2\n1,0,c,3,mg/L,3\n")
+        assert data.measurements.value.tolist() == [1.0, 1.0, 3.0]
+        row, _, message = only(problems(measurements=header + "1,0,c,1,mg/L,1\n1,0,c,2,mg/L,1\n"))
+        assert row == 3 and "number them in a column `replicate`" in message
+
     def test_duplicates_across_units_of_time(self, problems):
         table = "twin,time,time_unit,observable,value,unit\n1,1,h,c,1,mg/L\n1,60,min,c,1,mg/L\n"
         assert only(problems(measurements=table))[0] == 3

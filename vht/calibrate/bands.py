@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Float, Int
 
 from vht.calibrate.problem import Problem
 from vht.calibrate.result import Calibration
 from vht.calibrate.solver import curves
 from vht.calibrate.uncertainty import student_quantile
+from vht.errors import ModelError, nearest
 from vht.solve import Device
 
 
@@ -47,7 +48,7 @@ def band(
     times: Float[ArrayLike, "*twins times"],
     *,
     level: float = 0.95,
-    twins: Sequence[int] | None = None,
+    twins: Sequence[int | str] | None = None,
     backend: str = "auto",
     device: Device = "auto",
 ) -> Band:
@@ -58,7 +59,7 @@ def band(
         calibration: its result.
         times: ascending, one row for all twins or one a twin.
         level: of the intervals, in (0, 1).
-        twins: indices of the twins wanted; all by default.
+        twins: the twins wanted, indices or names; all by default.
         backend: of the solver.
         device: of the solver.
 
@@ -66,13 +67,17 @@ def band(
         Curves and intervals.
 
     Raises:
-        ValueError: `level` is not between 0 and 1, or `times` has another number of rows than there are twins.
+        ValueError: `level` is not between 0 and 1, or `times` is one number or has another number of rows than there are twins.
+        ModelError: a twin that there is not, or a calibration of another problem.
         DeviceError: a GPU is asked for and there is none that can be used.
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"`level` must lie between 0 and 1, but got {level}.")
-    wanted = np.arange(len(calibration)) if twins is None else np.asarray(twins, np.int64)
+    calibration.check_of(problem)
+    wanted = np.arange(len(calibration)) if twins is None else _indices(twins, calibration.twins)
     at = np.asarray(times, np.float64)
+    if at.ndim not in (1, 2):
+        raise ValueError(f"`times` must be a row of times, or a row a twin, but has the shape {at.shape}.")
     if at.ndim == 2 and at.shape[0] != wanted.size:
         raise ValueError(f"`times` must have one row for each of {wanted.size} twins, but has {at.shape[0]}.")
     at = np.broadcast_to(at, (wanted.size, at.shape[-1]))
@@ -108,3 +113,17 @@ def band(
         measured_upper=by_name(value + reach * total),
         level=level,
     )
+
+
+def _indices(twins: Sequence[int | str], names: tuple[str, ...]) -> Int[np.ndarray, " wanted"]:
+    found = []
+    for twin in twins:
+        if isinstance(twin, str):
+            if twin not in names:
+                raise ModelError(f"There is no twin `{twin}`.{nearest(twin, names)}")
+            found.append(names.index(twin))
+        elif isinstance(twin, bool | np.bool_) or not isinstance(twin, int | np.integer) or not 0 <= twin < len(names):
+            raise ModelError(f"`twins` must hold names, or indices from 0 to {len(names) - 1}, but holds {twin!r}.")
+        else:
+            found.append(int(twin))
+    return np.array(found, np.int64)

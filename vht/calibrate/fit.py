@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from vht.calibrate.layout import Layout
 from vht.calibrate.levenberg import Evaluation, Minimum, Outcome, Search, minimise
 from vht.calibrate.likelihood import Errors, Likelihood, likelihood
-from vht.calibrate.noise import FLOOR, Noise, Variance, count_unknown, is_estimated
+from vht.calibrate.noise import FLOOR, Combined, Noise, Variance, count_unknown, is_estimated
 from vht.calibrate.priors import informs, penalty
 from vht.calibrate.status import CalibrationStatus
 from vht.calibrate.transforms import Transform
@@ -23,6 +23,9 @@ from vht.calibrate.uncertainty import uncertainty
 
 TIE = 1e-6
 """Starts whose objectives differ by less than this reached the same optimum, or equally good ones."""
+
+EDGE = 1e-8
+"""An additive part of the variance that is so small beside the mean one is where the search for it ends."""
 
 
 class Predicted(NamedTuple):
@@ -126,7 +129,7 @@ def fit(task: Task, search: Search, *, singular: float = 1e-10, report: Callable
     count_estimated = np.where(estimated, count - own, 0)
     status = _countable(task, count, count_estimated)
 
-    # a start that is no number, or is outside its domain, is a failed start, not an error
+    # a start that is no number is a failed start, not an error
     place = np.stack([t.forward(task.starts[:, :, k]) for k, t in enumerate(task.transforms)], axis=2)
     box = [t.box(task.starts[:, :, k]) for k, t in enumerate(task.transforms)]
     lower, upper = (np.stack([b[side] for b in box], axis=2) for side in (0, 1))
@@ -165,7 +168,7 @@ def fit(task: Task, search: Search, *, singular: float = 1e-10, report: Callable
     lane_status = _lane_status(minimum, judged.singular)
     few = (count_estimated[lane_twin] > 0) & (count_estimated[lane_twin] <= free)
     floored = few & _at_floor(kept["noise"], scale[lane_twin], estimated)
-    no_error = judged.exhausted | floored.any(axis=1)
+    no_error = judged.exhausted | floored.any(axis=1) | _edge_decides(task, lane_twin, kept)
     lane_status[(lane_status == CalibrationStatus.OK) & no_error] = CalibrationStatus.ZERO_SD
 
     table = _Table(lane_twin, lane_start, (twins, starts))
@@ -311,6 +314,26 @@ def _at_floor(noise: np.ndarray, scale: np.ndarray, estimated: np.ndarray) -> np
     """Observables whose estimated error has stopped at its lower limit."""
     additive, proportional = noise[:, :, 0], noise[:, :, 1]
     return estimated & (additive <= 1.01 * (FLOOR * scale) ** 2) & (proportional <= 1.01 * FLOOR**2)
+
+
+def _edge_decides(task: Task, lane_twin: np.ndarray, kept: dict[str, np.ndarray]) -> np.ndarray:
+    """Lanes with a measurement of which nothing but where the search for the noise ends keeps the likelihood finite.
+
+    Where the curve is zero and zero was measured, the likelihood of additive and proportional errors together grows without
+    end as the additive part shrinks.
+    """
+    layout, found = task.layout, np.zeros(lane_twin.size, bool)
+    mine = layout.used[lane_twin] & np.isnan(layout.sd[lane_twin])
+    for o, noise in enumerate(task.noises):
+        if not (isinstance(noise, Combined) and noise.sd is None):
+            continue
+        rows = mine & (layout.observable[lane_twin] == o)
+        additive, proportional = kept["noise"][:, o].T
+        signal = proportional[:, None] * kept["predicted"] ** 2
+        least = np.where(rows, signal, np.inf).min(axis=1, initial=np.inf)
+        mean = np.where(rows, signal, 0.0).sum(axis=1) / np.maximum(rows.sum(axis=1), 1)
+        found |= rows.any(axis=1) & (additive < EDGE * mean) & (least < additive)
+    return found
 
 
 def _best_start(status: np.ndarray, objective: np.ndarray) -> np.ndarray:

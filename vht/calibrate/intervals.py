@@ -43,7 +43,7 @@ ROUNDS = 40
 WIDE = 100.0
 """A root that is to be as large is never looked for: hardly any degree of freedom is left, and the interval is open."""
 STEP, SUNK = 1e-3, 0.05
-"""Where the root grows by as much as `SUNK` within this share of a standard error, what lies beyond was not at its minimum."""
+"""Where the root grows by `SUNK` within this share of a standard error (or of `LEAP`), what lies beyond was not a minimum."""
 SLICE = 4096
 
 
@@ -161,8 +161,7 @@ def _indices(
     if not isinstance(problem, Problem) or not isinstance(calibration, Calibration):
         got = f"{type(problem).__name__} and {type(calibration).__name__}"
         raise TypeError(f"Intervals take a `Problem` and its `Calibration`, but got {got}.")
-    if (calibration.parameters, calibration.twins) != (problem.names, problem.twin_names):
-        raise ModelError("The calibration is of another problem: its parameters or twins are not those of this one.")
+    calibration.check_of(problem)
     names = calibration.parameters if parameters is None else tuple(parameters)
     for name in names:
         if name not in calibration.parameters:
@@ -345,6 +344,7 @@ def _ends(profiles: _Profiles, side: float, reach: Float[np.ndarray, " lanes"]) 
     solved = np.zeros(limit.shape, bool)  # whether there is one outside
     anchor = profiles.estimate.copy()  # where the others were at the farthest value inside
     relative = profiles.relative[profiles.which]
+    unit = np.where(relative, np.minimum(spread, LEAP), spread)
     value = centre + side * np.where(relative, np.minimum(reach * spread, LEAP), reach * spread)
     value = side * np.minimum(side * value, side * limit)
     place = profiles.path(value)
@@ -364,7 +364,7 @@ def _ends(profiles: _Profiles, side: float, reach: Float[np.ndarray, " lanes"]) 
         outside[active[~short]], solved[active[~short]] = now[~short], np.isfinite(root[~short])
 
         apart = np.abs(outside[active] - inside[active])
-        leapt = solved[active] & (apart <= STEP * spread[active]) & (reached[active] < wanted - SUNK)
+        leapt = solved[active] & (apart <= STEP * unit[active]) & (reached[active] < wanted - SUNK)
         outside[active[leapt]] = side * np.inf
         least, most = inside[active], outside[active]
         uphill = side * found.slope > 0
@@ -379,7 +379,7 @@ def _ends(profiles: _Profiles, side: float, reach: Float[np.ndarray, " lanes"]) 
         follow = (following - now)[:, None] * found.drag
         straight = short & ~leapt & (np.abs(follow) <= 2.0 * errors[active]).all(axis=1)
         place[active] = np.where(straight[:, None], found.place + follow, anchor[active])
-        lost = np.abs(most - least) <= 1e-9 * spread[active]
+        lost = np.abs(most - least) <= 1e-9 * unit[active]
         active = active[~(near | opened | lost)]
         if active.size == 0:
             break

@@ -30,7 +30,8 @@ class Free:
             the bounds (given here, else the model's) leave out negative values, else "identity".
         bounds: smallest and largest value allowed; None for all that the transform can reach (log: positive values). The
             model's own bounds describe what is usual and are no limits. A uniform prior bounds its parameter too.
-        start: where the search starts, one number or one a twin. By default the twin's own column, else the model's value.
+        start: where the search starts, one number or one a twin; a twin whose start is outside its domain fails. By default
+            the twin's own column, else the model's value.
         prior: prior distribution; "model" takes the model's. None fits by maximum likelihood.
     """
 
@@ -59,7 +60,8 @@ class Measurements:
 
     Attributes:
         twin: whose measurement: an index, or a name.
-        time: when, in the model's unit of time.
+        time: when, in the model's unit of time. What is measured at the very time of a dose is taken to be measured before
+            it.
         observable: which observable, by name.
         value: what was measured.
         sd: its standard deviation, NaN where the observable's noise model gives it; None if it always does.
@@ -67,7 +69,8 @@ class Measurements:
             `twin` in order of appearance, else numbers.
 
     Raises:
-        DataError: columns of different length, a time or value that is not finite, an `sd` that is not positive.
+        DataError: columns of different length, a time or value that is not finite, an `sd` that is not positive, twins that
+            are neither indices nor names.
     """
 
     twin: Int[np.ndarray, " m"] | Sequence[Any]
@@ -81,12 +84,11 @@ class Measurements:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        twin = np.asarray(self.twin)
-        put("twin", twin.astype(np.int64) if twin.dtype.kind in "iub" or twin.size == 0 else twin.astype(str))
-        put("time", np.asarray(self.time, np.float64))
+        put("twin", _twins(self.twin))
+        put("time", _numbers(self.time))
         put("observable", np.asarray(self.observable).astype(str))
-        put("value", np.asarray(self.value, np.float64))
-        put("sd", np.full(np.shape(self.value), np.nan) if self.sd is None else np.asarray(self.sd, np.float64))
+        put("value", _numbers(self.value))
+        put("sd", np.full(np.shape(self.value), np.nan) if self.sd is None else _numbers(self.sd))
         lengths = {name: np.shape(getattr(self, name)) for name in ("twin", "time", "observable", "value", "sd")}
         if len(set(lengths.values())) != 1 or len(np.shape(self.value)) != 1:
             raise DataError(f"The columns of `Measurements` must be as long as each other, but got {lengths}.")
@@ -101,6 +103,31 @@ class Measurements:
 
     def __len__(self) -> int:
         return len(self.value)
+
+
+def _numbers(column: Any) -> np.ndarray:
+    """A column of numbers; NaN where it is masked."""
+    return (
+        np.ma.filled(np.ma.asarray(column, np.float64), np.nan)
+        if np.ma.isMA(column)
+        else np.asarray(column, np.float64)
+    )
+
+
+def _twins(column: Any) -> np.ndarray:
+    """Indices or names."""
+    twin = np.asarray(column)
+    if twin.dtype.kind in "iu" or twin.size == 0:
+        return twin.astype(np.int64)
+    odd = np.flatnonzero(
+        [not isinstance(one, str | int | np.integer) or isinstance(one, bool) for one in twin.tolist()]
+    )
+    if odd.size:
+        got = twin[odd[0]]
+        raise DataError(
+            f"`twin` must hold indices or names, but holds {got!r} in {_rows(odd)}: make it a whole number or text."
+        )
+    return twin.astype(str)
 
 
 def _rows(rows: np.ndarray) -> str:
@@ -278,7 +305,7 @@ class Problem:
 
     @cached_property
     def starts(self) -> Float[np.ndarray, "twins parameters"]:
-        """Each twin's first start, natural scale."""
+        """Each twin's first start, natural scale; NaN where it has one outside the domain."""
         twins = len(self.twin_names)
         out = np.empty((twins, len(self.free)))
         initials: Any = None
@@ -296,9 +323,11 @@ class Problem:
                 raise ModelError(
                     f"`start` of `{name}` must be one number or one for each of {twins} twins, but got {start.shape}."
                 )
-            if start.ndim == 0 and not transform.contains(start):
+            inside = transform.contains(start)
+            if start.ndim == 0 and not inside:
                 raise ModelError(f"`start` must lie inside {_domain(transform)}, but got {start:g} for `{name}`.")
-            out[:, k] = start
+            # of many twins one without a start fails alone
+            out[:, k] = np.where(inside, start, np.nan)
         return out
 
     @cached_property

@@ -13,11 +13,13 @@ from vht.calibrate.fit import TIE
 from vht.calibrate.status import CalibrationStatus
 from vht.calibrate.transforms import Logit, Transform
 from vht.calibrate.uncertainty import student_quantile
+from vht.errors import ModelError
 
 if TYPE_CHECKING:
     import pyarrow
 
     from vht.calibrate.estimators import LevenbergMarquardt
+    from vht.calibrate.problem import Problem
 
 
 class Failure(NamedTuple):
@@ -109,6 +111,17 @@ class Calibration:
     def __len__(self) -> int:
         return len(self.twins)
 
+    def check_of(self, problem: Problem) -> None:
+        """Refuse another problem than the one that was calibrated, as far as parameters and twins tell.
+
+        Raises:
+            ModelError: it is another one.
+        """
+        if (self.parameters, self.twins) != (problem.names, problem.twin_names):
+            raise ModelError(
+                "The calibration is of another problem: its parameters or twins are not those of this one."
+            )
+
     @property
     def ok(self) -> Bool[np.ndarray, " twins"]:
         """Which twins ended as `ok`."""
@@ -138,9 +151,9 @@ class Calibration:
     ) -> tuple[Float[np.ndarray, "twins parameters"], Float[np.ndarray, "twins parameters"]]:
         """Central intervals for the parameters.
 
-        They are t intervals on each parameter's transformed scale, mapped back, so they never leave its bounds. Where an
-        estimate is so near a bound that its t interval on the natural scale passes it, the logit says little about the far
-        side; then it is that interval, cut at the bound.
+        They are t intervals on each parameter's transformed scale, mapped back, so they never leave its bounds. Where a bound
+        is nearer than twice the half width of the t interval on the natural scale, the logit says little about the far side;
+        then it is that interval, cut at the bounds.
 
         Args:
             level: share of twins whose interval should hold the true value, in (0, 1).
@@ -163,8 +176,8 @@ class Calibration:
             if isinstance(transform, Logit):
                 away = (quantile * self.standard_error)[:, k]
                 plain = np.stack([self.estimate[:, k] - away, self.estimate[:, k] + away])
-                past = (plain[0] < transform.lower) | (plain[1] > transform.upper)
-                ends[:, past, k] = np.clip(plain[:, past], transform.lower, transform.upper)
+                near = (plain[0] - away < transform.lower) | (plain[1] + away > transform.upper)
+                ends[:, near, k] = np.clip(plain[:, near], transform.lower, transform.upper)
         return ends[0], ends[1]
 
     def message(self, twin: int) -> str:

@@ -43,18 +43,19 @@ _MESSAGES = {
         "The optimiser used up its iterations: try a larger `max_iterations`, a better `start`, or more `starts`."
     ),
     CalibrationStatus.SOLVE_FAILED: (
-        "The model could not be solved, or gave no finite prediction, at the start values: check this twin's"
-        " parameters, doses and inputs, or give another `start`."
+        "The model could not be solved, or gave no finite prediction, at the start values, or one of them is outside its"
+        " bounds: check this twin's parameters, doses and inputs, or give another `start`."
     ),
     CalibrationStatus.SINGULAR: (
-        "The measurements do not determine every parameter: fix one, give it a prior, or measure more."
+        "The measurements do not determine every parameter: fix one, give it a prior, or measure more; if they should, give"
+        " another `start`, since the search may have begun too far away."
     ),
     CalibrationStatus.AT_BOUND: (
         "The best value lies at a bound, so this parameter has no standard error: widen `bounds`, or fix the parameter."
     ),
     CalibrationStatus.TOO_FEW_MEASUREMENTS: (
-        "There are too few measurements for the free parameters and the unknown measurement error: free fewer"
-        " parameters, give priors, or give the `sd` of the measurements."
+        "There are too few measurements for the free parameters and the unknown measurement errors (an observable with an"
+        " unknown error needs two at least): free fewer parameters, give priors, or give the `sd` of the measurements."
     ),
     CalibrationStatus.NO_MEASUREMENTS: "This twin has no measurements.",
     CalibrationStatus.NO_PROGRESS: (
@@ -62,7 +63,9 @@ _MESSAGES = {
         " it jumps in its parameters."
     ),
     CalibrationStatus.ZERO_SD: (
-        "The noise model gives a measurement a standard deviation of zero (a proportional error where the curve is"
-        " zero, or a curve through every point): give `sd`, use `Combined`, or leave that measurement out."
+        "The noise model gives a measurement a standard deviation of zero, and so an infinite likelihood (a proportional"
+        " error where the curve is zero, such as a value before the dose; or a curve through every point): leave that"
+        " measurement out, give its `sd`, or use `Combined(sd=...)` with a known `sd`; or give another `start`, if the"
+        " curve is zero only there."
     ),
 }

@@ -6,7 +6,7 @@ here. Whatever is wrong with any of the tables is told at once, with file, row a
 
 | table | columns | optional |
 |---|---|---|
-| measurements | twin, time, observable, value, unit | sd |
+| measurements | twin, time, observable, value, unit | sd; replicate, which tells rows of the same time apart |
 | schedule (doses) | twin, time, input, amount, unit | duration |
 | signals (measured inputs) | twin, time, input, value, unit | |
 | covariates, one row a twin | twin, ``PARAMETER [unit]``, ``initial.STATE [unit]`` | |
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vht.solve import Schedule
 
 INITIAL = "initial."
+REPLICATE = "replicate"
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,9 @@ def _read_long(
     sheet = read_sheet(path, str(path), problems)
     if sheet is None:
         return None
-    optional = ["unit", "time_unit"] + ([] if extra is None else [extra])
+    optional = (
+        ["unit", "time_unit"] + ([] if extra is None else [extra]) + ([REPLICATE] if kind == "observable" else [])
+    )
     needed = ["time", kind, number]
     # with a column that is unknown, `twin` has been misspelt rather than left out
     shared = shareable and "twin" not in sheet.columns and not sheet.unknown([*needed, *optional])
@@ -258,7 +261,7 @@ def _read_long(
         for row in np.flatnonzero(low):
             sheet.add(row, extra, f"A {extra} must be {rule}, but is {more[row]:g}.")
         more = more * scale
-    _tell_duplicates(sheet, kind, twin, name, time)
+    _tell_duplicates(sheet, kind, twin, name, time, sheet.words(REPLICATE)[1] if REPLICATE in sheet.columns else twin)
     return _Long(sheet, shared, twins, twin, names, name, time, value, more)
 
 
@@ -368,10 +371,15 @@ def _tell_rows(sheet: Sheet, rows: Bool[np.ndarray, " rows"], column: str, messa
     sheet.add(at[0], column, message + more)
 
 
-def _tell_duplicates(sheet: Sheet, kind: str, twin: np.ndarray, name: np.ndarray, time: np.ndarray) -> None:
-    order = np.lexsort((time, name, twin))  # stable: rows that are alike stay in order
+def _tell_duplicates(
+    sheet: Sheet, kind: str, twin: np.ndarray, name: np.ndarray, time: np.ndarray, replicate: np.ndarray
+) -> None:
+    order = np.lexsort((time, replicate, name, twin))  # stable: rows that are alike stay in order
     a, b = order[:-1], order[1:]
-    alike = (twin[a] == twin[b]) & (name[a] == name[b]) & (time[a] == time[b])
+    alike = np.ones(a.size, bool)
+    for key in (twin, name, time, replicate):
+        alike &= key[a] == key[b]
+    more = f", or number them in a column `{REPLICATE}` if each was measured" if kind == "observable" else ""
     first = b[0:0]
     if alike.any():
         # the first of each run of rows that are alike
@@ -379,7 +387,7 @@ def _tell_duplicates(sheet: Sheet, kind: str, twin: np.ndarray, name: np.ndarray
         first = order[np.maximum.accumulate(np.where(begins, np.arange(order.size), 0))][1:]
         for row, earlier in sorted(zip(b[alike], first[alike], strict=True)):
             where = sheet.lines[earlier]
-            sheet.add(row, None, f"The row has the same twin, time and {kind} as row {where}: keep one of them.")
+            sheet.add(row, None, f"The row has the same twin, time and {kind} as row {where}: keep one of them{more}.")
 
 
 def _compare_twins(chief: _Long | _Covariates, tables: Sequence[_Long | _Covariates]) -> None:
