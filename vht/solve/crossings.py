@@ -7,7 +7,7 @@ Syst. I 47 (2000) 204-220)
     Dr (s + f_before tau) - f_after tau,    tau = -(g_x s + g_p) / (g_t + g_x f_before),
 
 where tau is how far the direction moves T. Where it is a jump that takes g across zero, that of a dose or of another event, T
-and tau are the jump's.
+and tau are the jump's. Of several events that happen to lie at the same time each has a tau of its own.
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ class Jumps:
     Attributes:
         augmented: the model.
         fired: by event, whether it happens.
-        located: whether their time is where the first one's value crosses zero; else it is the last jump's.
+        located: whether their time is where the first one's value crosses zero; else it is the last jump's. Each of several
+            that have a time of their own asks for `Jumps` of its own.
     """
 
     augmented: Augmented
@@ -239,7 +240,7 @@ def _at(moved: Named, where: Named) -> dict[str, Scalar]:
 def levels_after(
     fired: Truths, located: Bool[Array, ""], before: Values, after: Values, speeds: Values
 ) -> tuple[Values, Truths]:
-    """The events' values from which the next crossings count, and which of them are on their way back.
+    """The events' values from which the next crossings count, and which of them an event has left at zero.
 
     An event is located a little past zero. Where its reset leaves the value there, it must not happen again by going on. Where
     the value turns back, as a ball that bounces, it counts as back already: the way back is no crossing, and the next one
@@ -252,10 +253,10 @@ def levels_after(
         after: values just after.
         speeds: of the values after.
     """
-    levels, back = [], []
+    levels, stay = [], []
     for here, old, new, speed in zip(fired, before, after, speeds, strict=True):
         there = here & located & (abs(new - old) <= abs(old))
         turned = there & (old * jnp.sign(speed) < 0.0)
         levels.append(jnp.where(turned, -old, jnp.where(there, old, new)))
-        back.append(turned)
-    return tuple(levels), tuple(back)
+        stay.append(there)
+    return tuple(levels), tuple(stay)

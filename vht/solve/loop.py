@@ -198,7 +198,7 @@ class _Solve:
             step.seen.append(
                 self.system.switches(self.cast(span.end), twin.parameters, step.end, c.inputs.at(span.end))
             )
-        levels = self.moments.levels(span.end, step.end, c.inputs)
+        levels = self.moments.levels_ahead(c, span.end, step.end)
         # an event without a value could be missed
         sound = _numbers(levels) & self.moderate(step.end)
         step = dataclasses.replace(step, square=jnp.where(sound, step.square, jnp.inf))
@@ -287,7 +287,7 @@ class _Solve:
         theta, levels, fired = jnp.ones_like(c.t), c.levels, c.fired
         if self.system.events:
             levels = tuple(jnp.where(accepted, new, old) for new, old in zip(trial.levels, levels, strict=True))
-            theta, fired = self.moments.locate(trial.tried, smooth, c.levels, trial.levels)
+            theta, fired = self.moments.locate(c, trial.tried, smooth, trial.levels)
             t = jnp.where(theta < 1.0, c.t + theta * span.taken, t)
         low, broken, across = jnp.zeros_like(theta), jnp.array(False), jnp.array(False)
         if self.breaks.watched:
@@ -314,7 +314,8 @@ class _Solve:
             # a leap moves the states along the tangent, and sensitivities not at all
             return self.method.accept(reach.smooth, step, c.point)
 
-        point = lax.cond(reach.happens | reach.broken, land, go_on) if reach.fired or self.breaks.sensitive else go_on()
+        # an event at its very end is found by the end, which interpolation does not give to the last bit
+        point = lax.cond(reach.theta < 1.0, land, go_on) if reach.fired or self.breaks.sensitive else go_on()
         broke = jnp.array(False)
         if self.breaks.algebraic:
             settled = functools.partial(self.breaks.settled, trial.tried, trial.leaps, reach.t)
@@ -406,7 +407,7 @@ class _Solve:
             event=first_event,
             event_time=self.moments.time(first_event),
             levels=levels,
-            back=(jnp.array(False),) * len(levels),
+            there=(jnp.array(False),) * len(levels),
             fired=(jnp.array(False),) * len(levels),
             located=jnp.array(False),
             counts=(zero,) * len(levels),

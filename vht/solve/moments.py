@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,14 @@ from vht.solve.propagate import Point, Propagator, Tried
 from vht.solve.sensitivity import Augmented, Line
 from vht.solve.system import Scalar, Values
 from vht.solve.twin import Inputs, Twin
+
+
+class _Left(NamedTuple):
+    fired: Truths  # what is still to happen
+    located: Truths  # ... where its value crosses zero
+    point: Point
+    levels: Values
+    speeds: Values
 
 
 class Moments:
@@ -54,24 +63,69 @@ class Moments:
         """The values of the events of the state."""
         return self.system.crossings(self.cast(t), self.twin.parameters, x, inputs.at(t)) if self.directions else ()
 
-    def locate(self, tried: Tried, accepted: Bool[Array, ""], before: Values, after: Values) -> tuple[Scalar, Truths]:
+    def _one_by_one(self, c: Progress, before: Values) -> tuple[Point, Values, Values]:
+        """Several events of one moment in the order in which the model declares them: each has a time that moves by itself.
+
+        Args:
+            c: where they happen.
+            before: the events' values there.
+
+        Returns:
+            The point behind them, the events' values there, and how fast these change.
+        """
+
+        def one(carry: _Left) -> _Left:
+            first, found = [], jnp.array(False)
+            for here in carry.fired:
+                first.append(here & ~found)
+                found = found | here
+            located = some(tuple(here & own for here, own in zip(first, carry.located, strict=True)))
+            point, speeds = self.method.happened(
+                Jumps(self.augmented, tuple(first), located), c.t, carry.point, c.inputs
+            )
+            after = self.levels(c.t, self.method.states(point), c.inputs)
+            # one whose value this one has moved happens when this one does
+            stays = [abs(new - old) <= abs(old) for old, new in zip(carry.levels, after, strict=True)]
+            return _Left(
+                fired=tuple(here & ~done for here, done in zip(carry.fired, first, strict=True)),
+                located=tuple(own & still for own, still in zip(carry.located, stays, strict=True)),
+                point=point,
+                levels=after,
+                speeds=speeds,
+            )
+
+        still = tuple(jnp.zeros_like(v) for v in before)
+        start = _Left(c.fired, (c.located,) * len(before), c.point, before, still)
+        end = lax.while_loop(lambda carry: some(carry.fired), one, start)
+        return end.point, end.levels, end.speeds
+
+    def locate(self, c: Progress, tried: Tried, accepted: Bool[Array, ""], after: Values) -> tuple[Scalar, Truths]:
         """The fraction of a step after which an event of the state has happened, and which ones have.
 
         Args:
+            c: its beginning.
             tried: the step.
             accepted: whether it counts.
-            before: the events' values at its beginning.
-            after: those at its end.
+            after: the events' values at its end.
         """
-        span, point, inputs, step = tried
+        span, step = tried.span, tried.step
 
         def inside(theta: Scalar) -> Values:
-            x = self.method.inside(step, point, self.cast(theta))
-            return self.levels(span.begin + theta * span.taken, x, inputs)
+            x = self.method.inside(step, c.point, self.cast(theta))
+            return self.levels_ahead(c, span.begin + theta * span.taken, x)
 
         ulp = 4.0 * np.finfo(np.float64).eps * jnp.maximum(abs(span.begin), abs(span.end)) / span.taken
         resolution = jnp.maximum(ulp, 2.0 * float(jnp.finfo(self.twin.rtol.dtype).eps))
-        return locate(inside, self.directions, before, after, accepted, resolution)
+        return locate(inside, self.directions, c.levels, after, accepted, resolution)
+
+    def levels_ahead(self, c: Progress, t: Scalar, x: Values) -> Values:
+        """The events' values within the next step; one that is still at zero stays on the side where it counts to be."""
+        found = self.levels(t, x, c.inputs)
+        soon = t - c.crossing <= STORM_STEPS * least_step(t, self.twin.end)
+        values = []
+        for new, old, there in zip(found, c.levels, c.there, strict=True):
+            values.append(jnp.where(there & soon & (abs(new) <= abs(old)), old, new))
+        return tuple(values)
 
     def passed(self, c: Progress) -> Progress:
         """Pass all events of this time: those of the state that were found, those of the schedule, and what these bring."""
@@ -130,19 +184,22 @@ class Moments:
     def _happen(self, c: Progress) -> Progress:
         """The events of the state that were found."""
         before = self.levels(c.t, self.method.states(c.point), c.inputs)
-        point, speeds = self.method.happened(Jumps(self.augmented, c.fired, c.located), c.t, c.point, c.inputs)
-        after = self.levels(c.t, self.method.states(point), c.inputs)
-        levels, back = levels_after(c.fired, c.located, before, after, speeds)
+        if len(before) == 1:
+            point, speeds = self.method.happened(Jumps(self.augmented, c.fired, c.located), c.t, c.point, c.inputs)
+            after = self.levels(c.t, self.method.states(point), c.inputs)
+        else:
+            point, after, speeds = self._one_by_one(c, before)
+        levels, there = levels_after(c.fired, c.located, before, after, speeds)
         at_once = c.t - c.crossing <= STORM_STEPS * least_step(c.t, self.twin.end)
-        # a value that turned back and is there again: no telling any more on which side of zero it is
-        lost = some(tuple(here & turned for here, turned in zip(c.fired, c.back, strict=True)))
+        # a value that was left at zero and passes it again: no telling any more on which side it is
+        lost = some(tuple(here & again for here, again in zip(c.fired, c.there, strict=True)))
         storm = jnp.where(lost, np.int32(STORM), c.storm + np.int32(1))
         # an event's own reset does not make it happen again
         next_ones = zip(crossed(self.directions, before, after), c.fired, strict=True)
         return c._replace(
             point=point,
             levels=levels,
-            back=back,
+            there=there,
             fired=tuple(found & ~here for found, here in next_ones),
             located=jnp.array(False),
             counts=tuple(n + here.astype(np.int32) for n, here in zip(c.counts, c.fired, strict=True)),
