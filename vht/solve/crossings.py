@@ -28,6 +28,8 @@ from vht.solve.system import Named, Scalar, Values
 
 # events this many times in a row with less than so many least steps between them: time does not go on
 STORM, STORM_STEPS = 50, 64.0
+# a value that turned back at zero has this many least steps to show it
+TURN_STEPS = 4.0
 TURNS = 200
 # every so many turns the bracket is halved, whatever the secant says
 HALVED = 4
@@ -240,7 +242,7 @@ def _at(moved: Named, where: Named) -> dict[str, Scalar]:
 def levels_after(
     fired: Truths, located: Bool[Array, ""], before: Values, after: Values, speeds: Values
 ) -> tuple[Values, Truths]:
-    """The events' values from which the next crossings count, and which of them an event has left at zero.
+    """The events' values from which the next crossings count, and which of them are on their way back.
 
     An event is located a little past zero. Where its reset leaves the value there, it must not happen again by going on. Where
     the value turns back, as a ball that bounces, it counts as back already: the way back is no crossing, and the next one
@@ -253,10 +255,10 @@ def levels_after(
         after: values just after.
         speeds: of the values after.
     """
-    levels, stay = [], []
+    levels, back = [], []
     for here, old, new, speed in zip(fired, before, after, speeds, strict=True):
         there = here & located & (abs(new - old) <= abs(old))
         turned = there & (old * jnp.sign(speed) < 0.0)
         levels.append(jnp.where(turned, -old, jnp.where(there, old, new)))
-        stay.append(there)
-    return tuple(levels), tuple(stay)
+        back.append(turned)
+    return tuple(levels), tuple(back)

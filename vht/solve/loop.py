@@ -407,7 +407,7 @@ class _Solve:
             event=first_event,
             event_time=self.moments.time(first_event),
             levels=levels,
-            there=(jnp.array(False),) * len(levels),
+            back=(jnp.array(False),) * len(levels),
             fired=(jnp.array(False),) * len(levels),
             located=jnp.array(False),
             counts=(zero,) * len(levels),

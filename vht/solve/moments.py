@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
 from vht.solve.clock import least_step
-from vht.solve.crossings import STORM, STORM_STEPS, Jumps, Truths, crossed, levels_after, locate, some
+from vht.solve.crossings import STORM, STORM_STEPS, TURN_STEPS, Jumps, Truths, crossed, levels_after, locate, some
 from vht.solve.progress import Progress
 from vht.solve.propagate import Point, Propagator, Tried
 from vht.solve.sensitivity import Augmented, Line
@@ -119,12 +119,16 @@ class Moments:
         return locate(inside, self.directions, c.levels, after, accepted, resolution)
 
     def levels_ahead(self, c: Progress, t: Scalar, x: Values) -> Values:
-        """The events' values within the next step; one that is still at zero stays on the side where it counts to be."""
+        """The events' values within the next step.
+
+        A value that has just turned back at zero counts as back, also where the step is too short to show it.
+        """
         found = self.levels(t, x, c.inputs)
-        soon = t - c.crossing <= STORM_STEPS * least_step(t, self.twin.end)
+        soon = t - c.crossing <= TURN_STEPS * least_step(t, self.twin.end)
         values = []
-        for new, old, there in zip(found, c.levels, c.there, strict=True):
-            values.append(jnp.where(there & soon & (abs(new) <= abs(old)), old, new))
+        for new, old, back in zip(found, c.levels, c.back, strict=True):
+            still = back & soon & (new * old < 0.0) & (abs(new) <= abs(old))
+            values.append(jnp.where(still, old, new))
         return tuple(values)
 
     def passed(self, c: Progress) -> Progress:
@@ -189,17 +193,17 @@ class Moments:
             after = self.levels(c.t, self.method.states(point), c.inputs)
         else:
             point, after, speeds = self._one_by_one(c, before)
-        levels, there = levels_after(c.fired, c.located, before, after, speeds)
+        levels, back = levels_after(c.fired, c.located, before, after, speeds)
         at_once = c.t - c.crossing <= STORM_STEPS * least_step(c.t, self.twin.end)
-        # a value that was left at zero and passes it again: no telling any more on which side it is
-        lost = some(tuple(here & again for here, again in zip(c.fired, c.there, strict=True)))
+        # a value that turned back and is there again: no telling any more on which side of zero it is
+        lost = some(tuple(here & turned for here, turned in zip(c.fired, c.back, strict=True)))
         storm = jnp.where(lost, np.int32(STORM), c.storm + np.int32(1))
         # an event's own reset does not make it happen again
         next_ones = zip(crossed(self.directions, before, after), c.fired, strict=True)
         return c._replace(
             point=point,
             levels=levels,
-            there=there,
+            back=back,
             fired=tuple(found & ~here for found, here in next_ones),
             located=jnp.array(False),
             counts=tuple(n + here.astype(np.int32) for n, here in zip(c.counts, c.fired, strict=True)),

@@ -45,7 +45,7 @@ class Progress(NamedTuple):
         event: number of the schedule's next event, int32.
         event_time: its time, float64; +inf after the last one.
         levels: values of the events of the state, from which crossings count.
-        there: which of them have happened last and were left at zero.
+        back: which of them have just turned back at zero.
         fired: events of the state that happen now ...
         located: ... where their values cross zero, not because of a jump.
         counts: how often each has happened, int32.
@@ -69,7 +69,7 @@ class Progress(NamedTuple):
     event: Int[Array, ""]
     event_time: Scalar
     levels: Values
-    there: Truths
+    back: Truths
     fired: Truths
     located: Bool[Array, ""]
     counts: tuple[Int[Array, ""], ...]
