@@ -348,6 +348,22 @@ def test_what_lanes_cannot_compile_is_told_with_its_line():
     np.testing.assert_allclose(found.values["x"][0], decay(TIMES, 0.5), rtol=1e-5)
 
 
+class Turns(Bessel):
+    """A decay at the mean rate of what a scan leaves behind, stacked: an array."""
+
+    def rates(self, t, x, u):
+        _, past = jax.lax.scan(lambda c, i: (0.5 * c, c), jnp.asarray(1.0, x.x.dtype), None, length=2)
+        return self.State(x=-self.k * past.sum() * x.x / 1.5)
+
+
+def test_stacked_results_of_a_scan():
+    with pytest.raises(LoweringError, match=r"`reduce_sum`: .*arrays are tables.*test_simulate\.py:\d+"):
+        simulate(Turns(), TIMES, backend="lanes")
+    with pytest.warns(UserWarning, match="`Turns` runs on the slower `xla` backend: .*arrays are tables"):
+        found = simulate(Turns(), TIMES)
+    np.testing.assert_allclose(found.values["x"][0], decay(TIMES, 0.5), rtol=1e-5)
+
+
 def test_lanes_stay_on_the_processor_where_jax_would_go_elsewhere(monkeypatch):
     # as on a machine with another accelerator: outside transformations the place is ours to choose, inside it is not
     elsewhere = Place("tpu", (object(),))

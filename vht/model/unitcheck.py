@@ -280,11 +280,12 @@ def _equation(eqn: Any, units: list[Any]) -> list[Any]:
             p = eqn.params
             start = units[p["cond_nconsts"] + p["body_nconsts"] :]
             held = units[p["cond_nconsts"] : p["cond_nconsts"] + p["body_nconsts"]]
-            return _turns(eqn, p["body_jaxpr"], held, start)
+            return _turns(eqn, p["body_jaxpr"], held, start)[0]
         case "scan":
             constants, carried = scan_counts(eqn)
             cut = constants + carried
-            return _turns(eqn, eqn.params["jaxpr"], units[:constants], units[constants:cut], units[cut:])
+            carry, stacked = _turns(eqn, eqn.params["jaxpr"], units[:constants], units[constants:cut], units[cut:])
+            return [*carry, *stacked]
     call = eqn.params.get("name", "") if name in ("jit", "pjit") else ""
     if call == GATE:
         return [_gate(eqn, units)]
@@ -316,12 +317,19 @@ def _gate(eqn: Any, units: list[Any]) -> Any:
     return ANY if unit is ANY else unit / tau
 
 
-def _turns(eqn: Any, body: jex.ClosedJaxpr, held: list[Any], start: list[Any], xs: Sequence[Any] = ()) -> list[Any]:
+def _turns(
+    eqn: Any, body: jex.ClosedJaxpr, held: list[Any], start: list[Any], entries: Sequence[Any] = ()
+) -> tuple[list[Any], list[Any]]:
+    """The units of what a loop carries, and of what its turns leave behind: `entries` of a scan and its stacked results."""
     carry = start
-    for _ in range(2):  # a value that starts as 0 gets its unit in the first turn
-        after = _walk(body, [*held, *carry, *xs])
-        carry = [_alike(eqn, [a, b]) for a, b in zip(carry, after, strict=False)]
-    return carry
+    while True:
+        outs = _walk(body, [*held, *carry, *entries])
+        before, after, left = carry, outs[: len(carry)], outs[len(carry) :]
+        carry = [_alike(eqn, [a, b]) for a, b in zip(before, after, strict=True)]
+        # what starts as 0 gets its unit in a turn, from another carry perhaps that got its own in the turn before; then
+        # units stay, and so do those of what is left behind
+        if all((a is ANY) == (b is ANY) for a, b in zip(before, carry, strict=True)):
+            return carry, left
 
 
 def _alike(eqn: Any, units: list[Any]) -> Any:

@@ -1,0 +1,87 @@
+"""Units through loops, and through what there is no rule for."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from vht.errors import UnitError
+from vht.model import Organ, Scalar, Vars, check_units, param, port, state
+
+
+class Windkessel2(Organ):
+    """Resistance parallel to compliance."""
+
+    R: Scalar = param(1.0, "mmHg*s/mL", "peripheral resistance")
+    C: Scalar = param(1.5, "mL/mmHg", "arterial compliance")
+
+    class State(Vars):
+        Pc: Scalar = state(80.0, "mmHg", "pressure across the compliance")
+
+    class In(Vars):
+        Q: Scalar = port("mL/s", "inflow", kind="flow")
+
+    def rates(self, t: Scalar, x: State, u: In) -> State:
+        return self.State(Pc=(u.Q - x.Pc / self.R) / self.C)
+
+
+def variant(rates):
+    return type("Variant", (Windkessel2,), {"rates": rates, "__module__": __name__})
+
+
+def stacked(turn, start, xs=None, length=3, reverse=False):
+    """Rates in which what a scan's turns leave behind comes back as its last carry does, through a second scan."""
+
+    def rates(s, t, x, u):
+        entries = None if xs is None else jnp.full(length, 1.0) * xs(s, x, u)
+        _, ys = lax.scan(lambda c, e: turn(s, x, u, c, e), start(s, x, u), entries, length, reverse)
+        total, _ = lax.scan(lambda c, y: (c + y, None), jnp.asarray(0.0), ys)
+        return s.State(Pc=total / s.C)
+
+    return variant(rates)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        stacked(lambda s, x, u, c, e: (0.9 * c, c), lambda s, x, u: u.Q),
+        stacked(lambda s, x, u, c, e: (0.9 * c, c), lambda s, x, u: u.Q, reverse=True),
+        stacked(lambda s, x, u, c, e: (0.9 * c, c), lambda s, x, u: u.Q, length=0),
+        stacked(lambda s, x, u, c, e: (c + u.Q, c), lambda s, x, u: jnp.asarray(0.0)),  # gets its unit in a turn
+        stacked(lambda s, x, u, c, e: (c + e / s.R, e / s.R), lambda s, x, u: u.Q, lambda s, x, u: x.Pc),
+        stacked(lambda s, x, u, c, e: (c + e, c / s.R), lambda s, x, u: x.Pc, lambda s, x, u: x.Pc, reverse=True),
+        # ... or from another one in the turn after
+        stacked(lambda s, x, u, c, e: ((c[1], c[2], c[2] + u.Q), c[0]), lambda s, x, u: (jnp.asarray(0.0),) * 3),
+    ],
+)
+def test_what_the_turns_of_a_scan_leave_behind_has_a_unit(model):
+    check_units(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (stacked(lambda s, x, u, c, e: (c, c), lambda s, x, u: x.Pc), r"`Pc` must be in mmHg/s, but is in mmHg\*"),
+        (stacked(lambda s, x, u, c, e: (c, e), lambda s, x, u: u.Q, lambda s, x, u: x.Pc), r"but is in mmHg\*"),
+        (stacked(lambda s, x, u, c, e: (c, c * u.Q), lambda s, x, u: u.Q), r"must be in mmHg/s, but is in mL\*"),
+        (stacked(lambda s, x, u, c, e: (c, 1.0 + c), lambda s, x, u: u.Q), r"`add` of 1 \(a .*\) and mL/s \(.*py:\d+"),
+        # another unit each turn
+        (
+            stacked(lambda s, x, u, c, e: (c * s.R, c), lambda s, x, u: u.Q),
+            r"`scan` of mL/s and .*test_unitcheck.py:\d+",
+        ),
+        # ... which only its second turn shows
+        (
+            stacked(lambda s, x, u, c, e: (c + u.Q, jnp.exp(c)), lambda s, x, u: jnp.asarray(0.0)),
+            r"`exp` of .*, which must be a pure number",
+        ),
+        (
+            stacked(lambda s, x, u, c, e: ((c[1], c[2], c[2] + x.Pc), c[0]), lambda s, x, u: (jnp.asarray(0.0),) * 3),
+            r"must be in mmHg/s, but is in mmHg\*",
+        ),
+    ],
+)
+def test_what_the_turns_of_a_scan_leave_behind_is_checked(model, message):
+    with pytest.raises(UnitError, match=message):
+        check_units(model)
