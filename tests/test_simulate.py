@@ -364,6 +364,23 @@ def test_stacked_results_of_a_scan():
     np.testing.assert_allclose(found.values["x"][0], decay(TIMES, 0.5), rtol=1e-5)
 
 
+class Shared(Bessel):
+    """A decay at a rate that follows from linear equations of pure numbers, both of which hold where all shares are alike."""
+
+    def rates(self, t, x, u):
+        matrix, one = jnp.array([[2.0, 1.0], [1.0, 3.0]]), x.x / x.x
+        shares = jnp.linalg.solve(matrix, jnp.array([3.0, 4.0]) * one)
+        return self.State(x=-self.k * shares[0] * x.x)
+
+
+def test_linear_equations():
+    with pytest.raises(LoweringError, match=r"lanes cannot compile .*arrays are tables.*test_simulate\.py:\d+"):
+        simulate(Shared(), TIMES, backend="lanes")
+    with pytest.warns(UserWarning, match="`Shared` runs on the slower `xla` backend"):
+        found = simulate(Shared(), TIMES)
+    np.testing.assert_allclose(found.values["x"][0], decay(TIMES, 0.5), rtol=1e-5)
+
+
 def test_lanes_stay_on_the_processor_where_jax_would_go_elsewhere(monkeypatch):
     # as on a machine with another accelerator: outside transformations the place is ours to choose, inside it is not
     elsewhere = Place("tpu", (object(),))

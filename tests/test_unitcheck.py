@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 
 from vht.errors import UnitError
-from vht.model import Organ, Scalar, Vars, check_units, param, port, state
+from vht.model import Organ, Scalar, Vars, check_units, constant, param, port, state
 
 
 class Windkessel2(Organ):
@@ -85,3 +86,60 @@ def test_what_the_turns_of_a_scan_leave_behind_has_a_unit(model):
 def test_what_the_turns_of_a_scan_leave_behind_is_checked(model, message):
     with pytest.raises(UnitError, match=message):
         check_units(model)
+
+
+MATRIX = jnp.array([[2.0, 0.3], [0.3, 3.0]])
+
+
+# most of JAX's functions of arrays; the first four call functions, written as jaxprs inside their equations
+WITHOUT_A_RULE = {
+    "custom_linear_solve": lambda v: jnp.linalg.solve(MATRIX, v)[0],
+    "reduce": lambda v: lax.reduce(v, np.array(0.0), lambda a, b: a + b, (0,)),
+    "reduce_window": lambda v: lax.reduce_window(v, np.array(1.0), lambda a, b: a * b + 0.0 * a, (2,), (1,), "VALID")[
+        0
+    ],
+    "scatter-add": lambda v: jnp.zeros(2).at[0].add(v)[0],
+    "cumsum": lambda v: jnp.cumsum(v)[1],
+    "sort": lambda v: jnp.sort(v)[0],
+    "fft": lambda v: jnp.real(jnp.fft.fft(v))[0],
+    "conv_general_dilated": lambda v: jnp.convolve(v, jnp.ones(2))[1],
+    "cholesky": lambda v: lax.linalg.cholesky(v * MATRIX, symmetrize_input=False)[0, 0],
+    "lu": lambda v: lax.linalg.lu(v * MATRIX)[0][0, 0],
+    "triangular_solve": lambda v: lax.linalg.triangular_solve(jnp.tril(MATRIX), v * MATRIX, left_side=True)[0, 0],
+    "qr": lambda v: jnp.linalg.qr(v * MATRIX)[1][0, 0],
+    "eigh": lambda v: lax.linalg.eigh(v * MATRIX, symmetrize_input=False)[1][0],
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_RULE)
+def test_what_has_no_rule_takes_pure_numbers_alone(name):
+    function = WITHOUT_A_RULE[name]
+    wants_matrix = name in ("cholesky", "lu", "triangular_solve", "qr", "eigh")
+
+    def given(number):
+        return jnp.broadcast_to(number, (2, 2) if wants_matrix else () if name == "scatter-add" else (2,))
+
+    check_units(variant(lambda s, t, x, u: s.State(Pc=function(given(u.Q * s.R / x.Pc)) * u.Q / s.C)))
+    with pytest.raises(
+        UnitError, match=rf"Variant.rates: `{name}` has no rule for units: divide .*test_unitcheck.py:\d+"
+    ):
+        check_units(variant(lambda s, t, x, u: s.State(Pc=function(given(u.Q)) / s.C)))
+    # what comes out is a pure number
+    with pytest.raises(UnitError, match="`Pc` must be in mmHg/s, but is in 1 "):
+        check_units(variant(lambda s, t, x, u: s.State(Pc=function(given(t / (s.R * s.C))))))
+
+
+def test_a_unit_hidden_in_what_is_called_is_found():
+    def through(inverse):
+        def rates(s, t, x, u):
+            one = 0.0 * t / (s.R * s.C) + 1.0
+            rate = lax.custom_linear_solve(lambda z: z * (one + 1.0), one, inverse, lambda f, b: b / f(1.0))
+            return s.State(Pc=rate * x.Pc / (s.R * s.C))
+
+        return variant(rates)
+
+    check_units(through(lambda f, b: b / f(1.0)))
+    with pytest.raises(UnitError, match="`custom_linear_solve` of a function whose result is in mL, not a pure number"):
+        check_units(through(lambda f, b: constant(1.0, "mL") * b / f(1.0)))
+    with pytest.raises(UnitError, match=r"`add` of mL and .*test_unitcheck.py:\d+"):
+        check_units(through(lambda f, b: (constant(1.0, "mL") + b) / f(1.0)))

@@ -302,9 +302,37 @@ def _equation(eqn: Any, units: list[Any]) -> list[Any]:
         except _Mismatch as error:
             error.place = error.place or source_line(eqn, _HERE)
             raise
-    if any(unit is not ANY and not same(unit, none) for unit in units) or inner_jaxprs(eqn):
-        raise _Mismatch(f"`{name}` has no rule for units", eqn)
+    if not _pure(units):
+        raise _Mismatch(
+            f"`{name}` has no rule for units: divide what goes in by a `constant` of its unit, and multiply what comes out",
+            eqn,
+        )
+    for part in inner_jaxprs(eqn):
+        _check_pure(eqn, part)
     return [none] * len(eqn.outvars)
+
+
+def _pure(units: Sequence[Any]) -> bool:
+    none = registry().Unit("dimensionless")
+    return all(unit is ANY or same(unit, none) for unit in units)
+
+
+def _check_pure(eqn: Any, part: jex.Jaxpr) -> None:
+    """A function that an equation without a rule calls, as `custom_linear_solve` does, makes pure numbers of pure numbers.
+
+    A `constant` inside of it may have a unit, which then nothing that goes in tells.
+    """
+    none = registry().Unit("dimensionless")
+    try:
+        results = _walk(jex.ClosedJaxpr(part, [1.0] * len(part.constvars)), [none] * len(part.invars))
+    except _Mismatch as error:
+        error.place = error.place or source_line(eqn, _HERE)
+        raise
+    for unit in results:
+        if not _pure([unit]):
+            raise _Mismatch(
+                f"`{eqn.primitive.name}` of a function whose result is in {say(unit)}, not a pure number", eqn
+            )
 
 
 def _gate(eqn: Any, units: list[Any]) -> Any:
