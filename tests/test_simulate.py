@@ -1,5 +1,6 @@
 """What `simulate` does with what it cannot use, with large cohorts, and on other machines."""
 
+import functools
 import importlib
 from typing import Any
 
@@ -12,8 +13,8 @@ from systems import Burst, Decay, Oral, Oscillator, decay, oscillator
 from vht_kernels import LoweringError
 
 from vht.errors import ModelError
-from vht.model import Organ, Scalar, Twins, Vars, param, state
-from vht.solve import Doses, Schedule, Status, Tsit5, simulate, simulate_with_jacobian, steady_state
+from vht.model import Organ, Scalar, Twins, Vars, constant, param, state
+from vht.solve import Doses, Rodas5P, Schedule, Status, Tsit5, simulate, simulate_with_jacobian, steady_state
 from vht.solve.device import Place
 
 BACKENDS = ["lanes", "xla"]
@@ -340,12 +341,42 @@ class Bessel(Organ):
         return self.State(x=-self.k * one * x.x)
 
 
-def test_what_lanes_cannot_compile_is_told_with_its_line():
-    with pytest.raises(LoweringError, match=r"test_simulate\.py:\d+"):
-        simulate(Bessel(), TIMES, backend="lanes")
+@pytest.mark.parametrize("method", [Tsit5(), Rodas5P()])
+def test_what_lanes_cannot_compile_is_told_with_its_line(method):
+    for solve in (simulate, functools.partial(simulate_with_jacobian, free=["k"])):
+        with pytest.raises(LoweringError, match=r"`bessel_.*test_simulate\.py:\d+ \(Bessel.rates\)"):
+            solve(Bessel(), TIMES, method=method, backend="lanes")
+
+
+def test_what_lanes_cannot_compile_runs_on_xla():
     with pytest.warns(UserWarning, match=r"`Bessel` runs on the slower `xla` backend: .*test_simulate\.py"):
         found = simulate(Bessel(), TIMES)
     np.testing.assert_allclose(found.values["x"][0], decay(TIMES, 0.5), rtol=1e-5)
+
+
+class Forced(Bessel):
+    """A decay under a force of complex numbers."""
+
+    def rates(self, t, x, u):
+        turned, mg = jnp.exp(1j * (self.k * t).astype(jnp.complex128)), constant(1.0, "mg")
+        size = jnp.where(jnp.abs(turned * (x.x / mg).astype(jnp.complex128)) > 10.0, 2.0, 1.0) * jnp.abs(turned)
+        return self.State(x=self.k * (jnp.real(turned) * mg - size * x.x))
+
+
+@pytest.mark.parametrize("method", [Tsit5(rtol=1e-8, atol=1e-8), Rodas5P(rtol=1e-8, atol=1e-8)])
+def test_complex_numbers_in_rates(method):
+    with pytest.raises(LoweringError, match=r"lanes cannot compile .*test_simulate\.py:\d+ \(Forced.rates\)"):
+        simulate(Forced(), TIMES, method=method, backend="lanes")
+    with pytest.warns(
+        UserWarning, match=r"`Forced` runs on the slower `xla` backend: lanes cannot compile .*Forced.rates"
+    ):
+        found = simulate(Forced(), TIMES, method=method)
+    turn = 0.5 * TIMES
+    np.testing.assert_allclose(
+        found.values["x"][0], 2.5 * np.exp(-turn) + 0.5 * (np.cos(turn) + np.sin(turn)), atol=3e-6
+    )
+    same = simulate(Forced(), TIMES, method=method, backend="xla")
+    np.testing.assert_array_equal(same.values["x"], found.values["x"])
 
 
 class Turns(Bessel):
@@ -365,7 +396,7 @@ def test_stacked_results_of_a_scan():
 
 
 class Shared(Bessel):
-    """A decay at a rate that follows from linear equations of pure numbers, both of which hold where all shares are alike."""
+    """A decay at a rate that solves linear equations of pure numbers: both shares are 1."""
 
     def rates(self, t, x, u):
         matrix, one = jnp.array([[2.0, 1.0], [1.0, 3.0]]), x.x / x.x

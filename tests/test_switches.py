@@ -10,7 +10,7 @@ from vht_kernels import lanes
 
 from vht.model import Organ, Scalar, Vars, param, state
 from vht.solve import Tsit5, simulate, simulate_with_jacobian
-from vht.solve.switches import switches
+from vht.solve.switches import breaks, switches
 
 
 @jax.custom_jvp
@@ -48,6 +48,7 @@ def looped(x):
         (lambda p, x: jax.lax.cond(p < 0.0, lambda: jnp.maximum(x, 1.0), lambda: jnp.floor(x)), 2.1, 2.9, 3.1),
         (lambda p, x: jax.lax.cond(x > 9.0, lambda: x, lambda: nested(x - p)), 2.1, 8.9, 0.5),
         (lambda p, x: nested(x - p), 2.0, 7.0, 0.5),
+        (lambda p, x: jnp.where(jnp.abs(jax.lax.complex(x, x)) > p, x, 2.0 * x), 2.0, 7.0, 0.5),
         (lambda p, x: looped(ramp(x - p)), 2.0, 7.0, 0.5),
     ],
 )
@@ -65,6 +66,13 @@ def test_smooth_functions_and_parameters_alone_switch_nothing():
     assert switches(lambda p, x: jnp.maximum(p, 0.5) * x, jnp.asarray(1.0), jnp.asarray(2.0)) == ()
     branches = (lambda p, x: jnp.maximum(p, 0.5) * x), (lambda p, x: p * x)
     assert switches(lambda p, x: jax.lax.cond(p > 0.0, *branches, p, x), jnp.asarray(1.0), jnp.asarray(2.0)) == ()
+
+    # a conversion to a complex number rounds nothing
+    def turned(p, x):
+        return jnp.real(jnp.exp(x.astype(jnp.complex128) * 1j)) + jnp.abs(jax.lax.complex(x, p))
+
+    assert switches(turned, jnp.asarray(1.0), jnp.asarray(2.0)) == ()
+    assert breaks(turned, jnp.asarray(1.0), jnp.asarray(2.0)) == ((), ())
     # whole numbers do not move smoothly anyway
     assert switches(lambda p, n: jnp.maximum(n, 3), jnp.asarray(1.0), jnp.asarray(2)) == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from typing import Any
 
@@ -33,3 +34,13 @@ def source_line(eqn: Any, *below: pathlib.Path) -> str:
     except (ImportError, AttributeError):
         return ""
     return "" if frame is None else f"{frame.file_name}:{frame.start_line} ({frame.function_name})"
+
+
+def as_written(eqn: Any) -> contextlib.AbstractContextManager[Any]:
+    """What is traced inside has the source of an equation: where a jaxpr is evaluated anew, errors keep the user's line."""
+    try:
+        from jax._src import source_info_util
+
+        return source_info_util.user_context(eqn.source_info.traceback)
+    except (ImportError, AttributeError):
+        return contextlib.nullcontext()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend import core as jex
+from vht_kernels.errors import as_written
 from vht_kernels.uniform import nested_jaxpr
 
 from vht.model.gating import GATE
@@ -86,7 +87,8 @@ def gates_of(rates: Callable[..., Sequence[Any]], t: Any, p: Any, x: Any, u: Any
             settings = primitive.get_bind_params(equation.params)
             # before jax 0.10 the functions a primitive calls came apart from the rest
             functions, settings = settings if isinstance(settings, tuple) else ((), settings)
-            out = primitive.bind(*functions, *map(value, operands), **settings)
+            with as_written(equation):
+                out = primitive.bind(*functions, *map(value, operands), **settings)
             known.update(zip(outs, out if primitive.multiple_results else [out], strict=True))
         gates: dict[int, tuple[jax.Array, jax.Array]] = {}
         for number, ((_, steady, tau), factor) in wanted.items():

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core as jex
 from jaxtyping import Array, Float
+from vht_kernels.errors import as_written
 from vht_kernels.uniform import nested_jaxpr
 
 Scalar = Float[Array, ""]
@@ -69,10 +70,9 @@ def _walk(
         # a function with a rule of its own is looked into where its derivative is not asked for
         if inner is not None and not (eqn.primitive.name.startswith("custom_") and any(slopes)):
             outs = list(zip(*_walk(inner, args, slopes), strict=True))
-        elif not any(slopes):
-            outs = [(o, {}) for o in _bind(eqn, args)]
         else:
-            outs = _equation(eqn, args, slopes)
+            with as_written(eqn):
+                outs = _equation(eqn, args, slopes) if any(slopes) else [(o, {}) for o in _bind(eqn, args)]
         env.update(zip(eqn.outvars, outs, strict=True))
     found = [known(v) for v in jaxpr.outvars]
     return [value for value, _ in found], [slope for _, slope in found]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend import core as jex
+from vht_kernels.errors import as_written
 
 from vht.model.gating import SMOOTH
 
@@ -61,7 +62,7 @@ def breaks(
         if name in ("gt", "lt", "ge", "le"):
             outcomes.append(out)
             levels.append(lax.sub(*values))
-        elif name in _ROUNDINGS or (name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.floating)):
+        elif name in _ROUNDINGS or _rounds(name, out):
             outcomes.append(out)
             # it jumps where it passes a whole number, `round` half way between two
             levels.append(values[0] if name == "sign" else _beyond(values[0], 0.5 if name == "round" else 0.0))
@@ -132,18 +133,23 @@ def _walk(
             inner = jex.ClosedJaxpr(inner, ())
         if inner is not None and str(eqn.params.get("name", "")).startswith(SMOOTH):
             # made of pieces that join smoothly
-            outs = [(o, any(moving)) for o in eqn.primitive.bind(*values, **eqn.params)]
+            outs = [(o, any(moving)) for o in _bound(eqn, values)]
         elif inner is not None and eqn.primitive.name != "scan":
             outs = _walk(inner, values, moving, note, inside)
         elif eqn.primitive.name == "cond" and any(moving) and inside is not None:
             outs = _choose(eqn.params["branches"], values, moving, inside)
         else:
-            out = eqn.primitive.bind(*values, **eqn.params)
-            outs = [(o, any(moving)) for o in (out if eqn.primitive.multiple_results else [out])]
+            outs = [(o, any(moving)) for o in _bound(eqn, values)]
             if any(moving) and outs:
                 note(eqn.primitive.name, values, outs[0][0])
         env.update(zip(eqn.outvars, outs, strict=True))
     return [known(v) for v in jaxpr.outvars]
+
+
+def _bound(eqn: Any, values: Sequence[Any]) -> list[Any]:
+    with as_written(eqn):
+        out = eqn.primitive.bind(*values, **eqn.params)
+    return list(out) if eqn.primitive.multiple_results else [out]
 
 
 def _choose(
@@ -173,6 +179,11 @@ def _choose(
     return [(value, True) for value in outs]
 
 
+def _rounds(name: str, out: Any) -> bool:
+    """Whether a conversion of a float is one to whole numbers; a complex number holds the float as it was."""
+    return name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.inexact)
+
+
 def _beyond(value: jax.Array, offset: float) -> jax.Array:
     """How far a value is from the nearest whole number, or from that and an offset; its derivative is the value's own."""
     away = value - value.dtype.type(offset)
@@ -195,7 +206,7 @@ def _note(found: list[Any], name: str, values: Sequence[Any], out: Any) -> None:
         found.append(lax.lt(values[0], jnp.zeros_like(values[0])))
     elif name == "rem":
         found.append(_times(values, out))
-    elif name == "convert_element_type" and not jnp.issubdtype(out.dtype, jnp.floating):
+    elif _rounds(name, out):
         found.append(out)
     elif name == "clamp":
         low, value, high = values
