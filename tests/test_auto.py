@@ -63,3 +63,16 @@ def test_fixed_points_take_it_too():
 
     steady = vht.steady_state(Filter(), inputs={"u": 3.0}, method=Auto())
     np.testing.assert_allclose(steady.values["x"], [3.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("inside", [lambda f: f, jax.jit], ids=["plain", "jit"])
+def test_every_backend_takes_it(inside):
+    # diffrax' checks need values, or a trace of their own
+    def solved(k):
+        return vht.simulate(
+            Decay(), np.array([1.0, 2.0]), twins={"k": k}, method=Auto(rtol=1e-8), backend="xla"
+        ).values["x"]
+
+    with jax.enable_x64(True):
+        found = inside(solved)(np.array([0.7, 0.9]))
+    np.testing.assert_allclose(found, [[decay(t, k) for t in (1.0, 2.0)] for k in (0.7, 0.9)], rtol=1e-6)

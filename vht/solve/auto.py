@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -77,18 +78,17 @@ def decided(request: Request, pilot: Pilot) -> Request:
     if request.plan.twins == 0:
         return request.with_method(explicit, "there are no twins to try it on")
     few = _few(request)
-    with jax.ensure_compile_time_eval():
-        cost = step_costs(request.plan.system)
-        ratio = cost[1] / cost[0]
-        first = pilot(few.with_method(stiff))
-        if (np.asarray(first.culprit) >= len(request.plan.system.states)).any():
-            # what is observed ended a twin, which says nothing of the steps that its states take
-            few = dataclasses.replace(few, plan=dataclasses.replace(few.plan, observed=request.plan.system.states))
-            first = pilot(few.with_method(stiff))
-        needed = _steps(first)
-        enough = np.median(needed[np.isfinite(needed)]) if np.isfinite(needed).any() else np.inf
-        budget = int(min(method.max_steps, LEAST_STEPS + PATIENCE * ratio * enough))
-        second = pilot(few.with_method(dataclasses.replace(explicit, max_steps=max(1, budget))))
+    cost = step_costs(request.plan.system)
+    ratio = cost[1] / cost[0]
+    first = _outside(lambda: pilot(few.with_method(stiff)))
+    if (np.asarray(first.culprit) >= len(request.plan.system.states)).any():
+        # what is observed ended a twin, which says nothing of the steps that its states take
+        few = dataclasses.replace(few, plan=dataclasses.replace(few.plan, observed=request.plan.system.states))
+        first = _outside(lambda: pilot(few.with_method(stiff)))
+    needed = _steps(first)
+    enough = np.median(needed[np.isfinite(needed)]) if np.isfinite(needed).any() else np.inf
+    budget = int(min(method.max_steps, LEAST_STEPS + PATIENCE * ratio * enough))
+    second = _outside(lambda: pilot(few.with_method(dataclasses.replace(explicit, max_steps=max(1, budget)))))
     against = _steps(second)
     fewer = float(np.median(against)) <= ratio * float(np.median(needed))
     why = (
@@ -96,6 +96,23 @@ def decided(request: Request, pilot: Pilot) -> Request:
         f"{_told(against, budget)} with Tsit5, of which one costs {1.0 / ratio:.2g} times as much"
     )
     return request.with_method(explicit if fewer else stiff, why)
+
+
+def _outside(function: Callable[[], Results]) -> Results:
+    """Call a function outside of every transformation, so that what it computes has values.
+
+    A trace is its thread's own. (Under `jax.ensure_compile_time_eval` Equinox's checks fail, and so does every diffrax solve.)
+    """
+    if not isinstance(jnp.zeros(()), Tracer):
+        return function()
+    precise, place = jax.config.read("jax_enable_x64"), jax.config.read("jax_default_device")
+
+    def call() -> Results:
+        with jax.enable_x64(precise), jax.default_device(place):
+            return function()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
 
 
 def _told(steps: np.ndarray, budget: int) -> str:
