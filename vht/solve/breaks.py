@@ -7,20 +7,24 @@ A direction that moves the time T of a jump by tau adds to a sensitivity what th
 where g is what passes zero at T: a saltation (I. A. Hiskens, M. A. Pai, Trajectory sensitivity analysis of hybrid systems, IEEE
 Trans. Circuits Syst. I 47 (2000) 204-220). The derivative of the rates knows nothing of it: on either side it is that of one
 branch. Both rates are taken so close to the jump, one on each side, that where branches meet without one nothing is added.
+
+Where several decisions flip at once, as those of two equal organs do, each has a tau of its own. The jump is then gone through
+one decision after another: what the rates gain by each is multiplied by its tau.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Bool
 
-from vht.solve.crossings import Levels, Truths, first_of, moved, some, speeds
-from vht.solve.system import Named, Scalar, Switches, System, Values
+from vht.solve.crossings import Levels, first_of, moved, some, speeds
+from vht.solve.system import Named, Scalar, Switches, System, Truths, Values
 
 # of a step: how far apart the two sides may be
 RESOLUTION = 1e-6
@@ -67,6 +71,36 @@ class Side(NamedTuple):
     u: Named
 
 
+class Moved(NamedTuple):
+    """What a direction moves.
+
+    Attributes:
+        s: states, by its sensitivities.
+        own: parameters.
+        du: inputs.
+    """
+
+    s: Values
+    own: Named
+    du: Named
+
+
+class _Turn(NamedTuple):
+    """Some way through a jump.
+
+    Attributes:
+        begun: whether the decisions held are known to flip of themselves.
+        held: those that are still as before.
+        f: rates with these.
+        s: by direction, sensitivities.
+    """
+
+    begun: Bool[Array, ""]
+    held: Truths
+    f: Values
+    s: tuple[Values, ...]
+
+
 class Break(NamedTuple):
     """A jump of the rates.
 
@@ -74,57 +108,98 @@ class Break(NamedTuple):
         system: the model.
         p: parameters.
         before: the place before it.
+        after: the place behind it.
+        was: what the rates decide before it.
         flipped: by decision, whether it became another.
-        jump: rates before less rates after.
+        f_before: time derivatives of all states before it.
+        f_after: those behind it.
         speeds: how fast what the decisions hang on changes before.
     """
 
     system: System
     p: Named
     before: Side
+    after: Side
+    was: Switches
     flipped: Truths
-    jump: Values
+    f_before: Values
+    f_after: Values
     speeds: Values
 
     @classmethod
     def of(
-        cls, system: System, p: Named, before: Side, slopes: Named, flipped: Truths, f_before: Values, f_after: Values
+        cls,
+        system: System,
+        p: Named,
+        before: Side,
+        after: Side,
+        slopes: Named,
+        was: Switches,
+        flipped: Truths,
+        f_before: Values,
+        f_after: Values,
     ) -> Break:
-        """From both sides of it.
-
-        Args:
-            system: the model.
-            p: parameters.
-            before: the place before it.
-            slopes: of the inputs.
-            flipped: see the class.
-            f_before: time derivatives of all states before it.
-            f_after: those after it.
-        """
+        """From both sides of it: `slopes` are those of the inputs, for the others see the class."""
         levels = _levels(system)
         found = speeds(levels, before.t, p, before.x, before.u, slopes, f_before)
         if any(system.algebraic):
             flipped = _soonest(flipped, levels(before.t, p, before.x, before.u), found)
-        return cls(system, p, before, flipped, tuple(a - b for a, b in zip(f_before, f_after, strict=True)), found)
+        return cls(system, p, before, after, was, flipped, f_before, f_after, found)
 
-    def behind(self, s: Values, own: Named, du: Named) -> Values:
-        """A direction's sensitivities behind it.
+    def behind(self, directions: Sequence[Moved]) -> list[Values]:
+        """The sensitivities of several directions behind it."""
+        shifts = [self._shifts(direction) for direction in directions]
+        at = _Turn(jnp.array(False), self.flipped, self.f_before, tuple(direction.s for direction in directions))
+        if len(self.flipped) > 1 and not any(self.system.algebraic):
+            at = lax.while_loop(lambda at: some(_without_first(at.held)), lambda at: self._turn(at, shifts), at)
+        return list(self._added(at, self.f_after, shifts))
 
-        Args:
-            s: before it.
-            own: how the direction moves parameters.
-            du: how it moves inputs.
-        """
-        tau = self.tau(s, own, du)
-        return tuple(si + ji * tau for si, ji in zip(s, self.jump, strict=True))
+    def tau(self, direction: Moved) -> Scalar:
+        """How far a direction moves its time, by the first decision that flipped."""
+        return self._tau(self.flipped, self._shifts(direction))
 
-    def tau(self, s: Values, own: Named, du: Named) -> Scalar:
-        """How far a direction moves its time; arguments as of `behind`."""
+    def _shifts(self, direction: Moved) -> Values:
+        """How far a direction moves what the decisions hang on."""
         t, x, u = self.before
-        shift = first_of(self.flipped, moved(_levels(self.system), t, self.p, x, u, s, own, du))
-        tau = -shift / first_of(self.flipped, self.speeds)
+        return moved(_levels(self.system), t, self.p, x, u, *direction)
+
+    def _tau(self, held: Truths, shifts: Values) -> Scalar:
+        """How far a direction moves the time of the first of some decisions."""
+        tau = -first_of(held, shifts) / first_of(held, self.speeds)
         # what does not move at all, or nothing that changed: no time is gained or lost
-        return jnp.where(some(self.flipped) & (abs(tau) < jnp.inf), tau, jnp.zeros_like(tau))
+        return jnp.where(some(held) & (abs(tau) < jnp.inf), tau, jnp.zeros_like(tau))
+
+    def _added(self, at: _Turn, f: Values, shifts: Sequence[Values]) -> tuple[Values, ...]:
+        """Sensitivities with the part of the first decision that is held: behind it the rates are `f`."""
+        jump, rows = [a - b for a, b in zip(at.f, f, strict=True)], []
+        for s, shift in zip(at.s, shifts, strict=True):
+            tau = self._tau(at.held, shift)
+            rows.append(tuple(si + ji * tau for si, ji in zip(s, jump, strict=True)))
+        return tuple(rows)
+
+    def _turn(self, at: _Turn, shifts: Sequence[Values]) -> _Turn:
+        """Let go of one decision; at first, of all that only follow from others.
+
+        With all of them held, those that flip do so of themselves, as does the first. What follows, as a comparison of a
+        remainder that starts anew, has no time of its own: what it hangs on jumps.
+        """
+        rest = _without_first(at.held)
+        keep = tuple(jnp.where(at.begun, left, here) for left, here in zip(rest, at.held, strict=True))
+        f, outcomes = self.system.held(self.after.t, self.p, self.after.x, self.after.u, self.was, keep)
+        # one branch may have no value behind the jump: then its part goes with the next decision
+        f = tuple(jnp.where(at.begun & (abs(new) < jnp.inf), new, old) for new, old in zip(f, at.f, strict=True))
+        own = zip(keep, rest, changed(self.was, outcomes), strict=True)
+        held = tuple(here & (at.begun | flips | ~left) for here, left, flips in own)
+        return _Turn(jnp.array(True), held, f, self._added(at, f, shifts))
+
+
+def _without_first(truths: Truths) -> Truths:
+    """Truths of which the first that holds does not."""
+    seen, rest = jnp.array(False), []
+    for here in truths:
+        rest.append(here & seen)
+        seen = seen | here
+    return tuple(rest)
 
 
 def _soonest(flipped: Truths, levels: Values, speeds: Values) -> Truths:

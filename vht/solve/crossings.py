@@ -24,7 +24,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from vht.solve.sensitivity import Augmented
-from vht.solve.system import Named, Scalar, Values
+from vht.solve.system import Named, Scalar, Truths, Values
 
 # events this many times in a row with less than so many least steps between them: time does not go on
 STORM, STORM_STEPS = 50, 64.0
@@ -36,7 +36,6 @@ HALVED = 4
 # where a step is looked at besides its ends: a value may cross zero and come back
 PROBES = (0.25, 0.5, 0.75)
 
-Truths = tuple[Bool[Array, ""], ...]
 Levels = Callable[[Scalar, Named, Values, Named], Values]  # of time, parameters, states and inputs
 
 

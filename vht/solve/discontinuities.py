@@ -97,7 +97,7 @@ class Discontinuities:
         flipped = changed(was, self.decided(reached, x, inputs))
         t = span.begin + low * span.taken
         side = Side(self.cast(t), before, inputs.at(t))
-        return self.method.broken(side, flipped, reached, after, inputs), some(flipped)
+        return self.method.broken(side, was, flipped, reached, after, inputs), some(flipped)
 
     # -------------------------------------------------------------------------------------- algebraic variables
 

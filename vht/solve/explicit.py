@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, read, write
 
 from vht.solve import rough
-from vht.solve.breaks import Break, Side
+from vht.solve.breaks import Break, Moved, Side
 from vht.solve.crossings import Jumps, Truths
 from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
 from vht.solve.sensitivity import Augmented, Line, own
@@ -224,18 +225,15 @@ class SideBySide(abc.ABC):
         tau = tuple(jnp.where(caused, old, new) for old, new in zip(point.tau, last, strict=True))
         return Point(y, lines, tau), after
 
-    def broken(self, before: Side, flipped: Truths, t: Scalar, point: Point, inputs: Inputs) -> Point:
+    def broken(self, before: Side, was: Switches, flipped: Truths, t: Scalar, point: Point, inputs: Inputs) -> Point:
         elapsed, system, p = self.cast(t - inputs.since), self.augmented.system, self.twin.parameters
         x, along = self.augmented.split(point.y)
-        f_before, f_after = (
-            system.rates(before.t, p, before.x, before.u),
-            system.rates(self.cast(t), p, x, inputs.at(t)),
-        )
-        found = Break.of(system, p, before, inputs.line.slopes, flipped, f_before, f_after)
-        rows = list(x)
-        for seed, s, line in zip(self.augmented.seeds, along, point.moved, strict=True):
-            rows += found.behind(s, own(seed, self.twin.parameters), line.at(elapsed))
-        return point._replace(y=tuple(rows))
+        after = Side(self.cast(t), x, inputs.at(t))
+        f_before, f_after = (system.rates(side.t, p, side.x, side.u) for side in (before, after))
+        found = Break.of(system, p, before, after, inputs.line.slopes, was, flipped, f_before, f_after)
+        rows = zip(self.augmented.seeds, along, point.moved, strict=True)
+        behind = found.behind([Moved(s, own(seed, p), line.at(elapsed)) for seed, s, line in rows])
+        return point._replace(y=tuple(itertools.chain(x, *behind)))
 
     def happened(self, jumps: Jumps, t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Values]:
         elapsed = self.cast(t - inputs.since)

@@ -191,11 +191,12 @@ class Propagator(Protocol):
         """
         ...
 
-    def broken(self, before: Side, flipped: Truths, t: Scalar, point: Point, inputs: Inputs) -> Point:
+    def broken(self, before: Side, was: Switches, flipped: Truths, t: Scalar, point: Point, inputs: Inputs) -> Point:
         """Everything behind a jump of the rates at a time.
 
         Args:
             before: the place before it.
+            was: what the rates decide before it.
             flipped: by decision, whether it became another.
             t: time behind it.
             point: the end of the step across it.

@@ -18,7 +18,7 @@ from vht_kernels import full_like, length, read, scratch, write
 
 from vht.solve import rosenbrock as rodas
 from vht.solve import rough
-from vht.solve.breaks import Break, Side
+from vht.solve.breaks import Break, Moved, Side
 from vht.solve.consistent import Constraints
 from vht.solve.crossings import Jumps, Truths
 from vht.solve.directions import Directions, Index, InputLines, MovedEvents
@@ -437,20 +437,21 @@ class Stiff:
         s, lines, taus = self.each(of, (point.s, lines, point.tau))
         return point._replace(x=x_after, s=s, lines=lines, tau=taus, culprit=culprit), after
 
-    def broken(self, before: Side, flipped: Truths, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
-        time, u, slopes, x = self.cast(t), inputs.at(t), inputs.line.slopes, point.x
-        f_before, f_after = self.full_rates(*before, slopes), self.full_rates(time, x, u, slopes)
-        jump = Break.of(self.system, self.p, before, slopes, flipped, f_before, f_after)
+    def broken(self, before: Side, was: Switches, flipped: Truths, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
+        slopes, after = inputs.line.slopes, Side(self.cast(t), point.x, inputs.at(t))
+        f_before, f_after = self.full_rates(*before, slopes), self.full_rates(*after, slopes)
+        jump = Break.of(self.system, self.p, before, after, slopes, was, flipped, f_before, f_after)
         elapsed, lines = self.elapsed(inputs, t), point.lines
 
         def of(k: Index, carry: tuple[Array, Array | None]) -> tuple[Array, Array | None]:
             table, taus = carry
             du, own = self.du(lines, k, elapsed), self.directions.own(k, self.p)
-            s = self.consistent(k, *before, self.row(table, k), du)
+            moved = Moved(self.consistent(k, *before, self.row(table, k), du), own, du)
             if taus is not None and self.constraints is not None:
                 # events that algebraic variables make happen are at its time
-                taus = write(taus, k, jump.tau(s, own, du))
-            return self.write_row(table, k, self.consistent(k, time, x, u, jump.behind(s, own, du), du)), taus
+                taus = write(taus, k, jump.tau(moved))
+            (s,) = jump.behind([moved])
+            return self.write_row(table, k, self.consistent(k, *after, s, du)), taus
 
         s, taus = self.each(of, (point.s, point.tau))
         return point._replace(s=s, tau=taus)

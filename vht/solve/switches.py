@@ -22,7 +22,8 @@ from vht.model.gating import SMOOTH
 _COMPARISONS = ("gt", "lt", "ge", "le", "eq", "ne")
 _ROUNDINGS = ("floor", "ceil", "round", "sign")
 Known = tuple[Any, bool]  # a value, and whether it moves
-Note = Callable[[str, Sequence[Any], Any], None]  # sees an equation's name, its arguments and its first result
+# sees an equation's name, its arguments and its first result; what it returns, unless nothing, stands in place of that
+Note = Callable[[str, Sequence[Any], Any], Any]
 
 
 def switches(function: Callable[..., Any], fixed: Any, moving: Any) -> tuple[jax.Array, ...]:
@@ -57,27 +58,70 @@ def breaks(
     levels: list[jax.Array] = []
 
     def note(name: str, values: Sequence[Any], out: Any) -> None:
-        if not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
-            return
-        if name in ("gt", "lt", "ge", "le"):
-            outcomes.append(out)
-            levels.append(lax.sub(*values))
-        elif name in _ROUNDINGS or _rounds(name, out):
-            outcomes.append(out)
-            # it jumps where it passes a whole number, `round` half way between two
-            levels.append(values[0] if name == "sign" else _beyond(values[0], 0.5 if name == "round" else 0.0))
-        elif name == "rem":
-            outcomes.append(_times(values, out))
-            levels.append(_beyond(lax.div(*values), 0.0))
+        outcome = _decided(name, values, out)
+        if outcome is not None:
+            outcomes.append(outcome)
+            levels.append(_level(name, values))
 
     _walk_over(function, fixed, moving, note, None)
     return tuple(outcomes), tuple(levels)
 
 
-def _walk_over(function: Callable[..., Any], fixed: Any, moving: Any, note: Note, inside: list[Any] | None) -> None:
+def held(
+    function: Callable[..., Any], fixed: Any, moving: Any, was: Sequence[jax.Array], keep: Sequence[jax.Array]
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    """A function on the smooth piece of another place, as far as some of its decisions go; arguments as of `breaks`.
+
+    Args:
+        function: see `switches`.
+        fixed: likewise.
+        moving: likewise.
+        was: what `breaks` found decided at the other place.
+        keep: by decision, whether it is taken from there; the others follow from the arguments and from those kept.
+
+    Returns:
+        Its values, and what each decision would be if it were not kept itself.
+    """
+    outcomes: list[jax.Array] = []
+
+    def note(name: str, values: Sequence[Any], out: Any) -> Any:
+        outcome = _decided(name, values, out)
+        if outcome is None:
+            return None
+        old, kept = was[len(outcomes)], keep[len(outcomes)]
+        outcomes.append(outcome)
+        # of a remainder it is decided how often the divisor fits
+        return lax.select(kept, lax.sub(values[0], lax.mul(old, values[1])) if name == "rem" else old, out)
+
+    found = _walk_over(function, fixed, moving, note, None)
+    return tuple(value for value, _ in found), tuple(outcomes)
+
+
+def _decided(name: str, values: Sequence[Any], out: Any) -> Any:
+    """What an equation decides where a function can jump; nothing if it does not."""
+    if not jnp.issubdtype(jnp.result_type(values[0]), jnp.floating):
+        return None
+    if name in ("gt", "lt", "ge", "le") or name in _ROUNDINGS or _rounds(name, out):
+        return out
+    return _times(values, out) if name == "rem" else None
+
+
+def _level(name: str, values: Sequence[Any]) -> jax.Array:
+    """The value that such a decision hangs on."""
+    if name in ("gt", "lt", "ge", "le"):
+        return lax.sub(*values)
+    if name == "rem":
+        return _beyond(lax.div(*values), 0.0)
+    # it jumps where it passes a whole number, `round` half way between two
+    return values[0] if name == "sign" else _beyond(values[0], 0.5 if name == "round" else 0.0)
+
+
+def _walk_over(
+    function: Callable[..., Any], fixed: Any, moving: Any, note: Note, inside: list[Any] | None
+) -> list[Known]:
     closed = jax.make_jaxpr(function)(fixed, moving)
     moves = [False] * len(jax.tree.leaves(fixed)) + [True] * len(jax.tree.leaves(moving))
-    _walk(closed, jax.tree.leaves((fixed, moving)), moves, note, inside)
+    return _walk(closed, jax.tree.leaves((fixed, moving)), moves, note, inside)
 
 
 def _together(found: Sequence[jax.Array], moving: Any) -> tuple[jax.Array, ...]:
@@ -141,7 +185,9 @@ def _walk(
         else:
             outs = [(o, any(moving)) for o in _bound(eqn, values)]
             if any(moving) and outs:
-                note(eqn.primitive.name, values, outs[0][0])
+                instead = note(eqn.primitive.name, values, outs[0][0])
+                if instead is not None:
+                    outs[0] = (instead, True)
         env.update(zip(eqn.outvars, outs, strict=True))
     return [known(v) for v in jaxpr.outvars]
 

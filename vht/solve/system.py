@@ -9,18 +9,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from vht.errors import ModelError
 from vht.model import Organ, events, initial_state, inputs, outputs, parameters, states, with_parameters
 from vht.model.body import structure
 from vht.solve.elimination import Elimination
 from vht.solve.sparse import jacobian
-from vht.solve.switches import breaks, switches
+from vht.solve.switches import breaks, held, switches
 
 Scalar = Float[Array, ""]
 Values = tuple[Scalar, ...]
 Switches = tuple[Shaped[Array, ""], ...]
+Truths = tuple[Bool[Array, ""], ...]
 Named = Mapping[str, Scalar]
 
 
@@ -92,6 +93,19 @@ class System:
         @jax.jit
         def found(t: Scalar, p: Named, x: Values, u: Named) -> tuple[Switches, Values]:
             return breaks(lambda fixed, moving: self.rates(moving[0], fixed, *moving[1:]), p, (t, x, u))
+
+        return found
+
+    @functools.cached_property
+    def held(self) -> Callable[[Scalar, Named, Values, Named, Switches, Truths], tuple[Values, Switches]]:
+        """``(t, parameters, states, inputs, outcomes, keep) -> `` rates where some of the decisions `breaks` finds are kept.
+
+        These have the outcomes given, the others follow; with what each would decide of itself.
+        """
+
+        @jax.jit
+        def found(t: Scalar, p: Named, x: Values, u: Named, was: Switches, keep: Truths) -> tuple[Values, Switches]:
+            return held(lambda fixed, moving: self.rates(moving[0], fixed, *moving[1:]), p, (t, x, u), was, keep)
 
         return found
 
