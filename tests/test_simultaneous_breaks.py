@@ -39,11 +39,18 @@ class Infusion(Organ):
 
 @methods
 def test_one_organ_twice_in_a_body(method):
-    body = vht.Body({"a": Infusion(), "b": Infusion()})
-    found = slopes(body, [0.5, 1.5, 2.0], ["a.until", "b.until"], method)
-    gone = [0.0, np.exp(-0.25), np.exp(-0.5)]
-    np.testing.assert_allclose(found["a.x"], np.stack([gone, np.zeros(3)], axis=1), rtol=1e-8, atol=1e-12)
-    np.testing.assert_allclose(found["b.x"], np.stack([np.zeros(3), gone], axis=1), rtol=1e-8, atol=1e-12)
+    """Beside twins in which the two end one after the other, in either order."""
+    body, times, end = vht.Body({"a": Infusion(), "b": Infusion()}), np.array([0.5, 1.5, 2.0]), [1.0, 1.25, 1.0, 0.75]
+    found, jacobian = simulate_with_jacobian(
+        body, times, free=["a.until", "b.until"], twins={"b.until": np.array(end)}, method=method
+    )
+    assert found.ok.all(), found.failures()
+    nothing = np.zeros(3)
+    for i, until in enumerate(end):
+        by_a, by_b = (np.where(times > T, np.exp(-0.5 * (times - T)), nothing) for T in (1.0, until))
+        expected = {"a.x": np.stack([by_a, nothing], axis=1), "b.x": np.stack([nothing, by_b], axis=1)}
+        for name, slope in expected.items():
+            np.testing.assert_allclose(jacobian[name][i], slope, rtol=1e-8, atol=1e-12)
 
 
 def test_by_grad():

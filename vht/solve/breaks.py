@@ -9,7 +9,8 @@ Trans. Circuits Syst. I 47 (2000) 204-220). The derivative of the rates knows no
 branch. Both rates are taken so close to the jump, one on each side, that where branches meet without one nothing is added.
 
 Where several decisions flip at once, as those of two equal organs do, each has a tau of its own. The jump is then gone through
-one decision after another: what the rates gain by each is multiplied by its tau.
+one decision after another: what the rates gain by each is multiplied by its tau. Where that hangs on which of them is first, as
+in a product of two, there is no derivative, and what comes out is that of the order in which the equations have them.
 """
 
 from __future__ import annotations
