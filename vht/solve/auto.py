@@ -105,7 +105,7 @@ def _outside(function: Callable[[], Results]) -> Results:
     """
     if not isinstance(jnp.zeros(()), Tracer):
         return function()
-    precise, place = jax.config.read("jax_enable_x64"), jax.config.read("jax_default_device")
+    precise, place = jax.config.jax_enable_x64, jax.config.jax_default_device  # type: ignore[attr-defined]
 
     def call() -> Results:
         with jax.enable_x64(precise), jax.default_device(place):
