@@ -148,3 +148,11 @@ def test_columns_that_are_none(column, message, unchecked_annotations):
     columns = {"twin": ["A", "B"], "time": [1.0, 1.0], "observable": ["y", "y"], "value": [1.0, 2.0]}
     with pytest.raises(DataError, match=message):
         Measurements(**columns | column)
+
+
+def test_numbers_that_are_names_are_told():
+    columns = {"time": np.ones(2), "observable": ["y", "y"], "value": np.ones(2)}
+    with pytest.raises(DataError, match="none of twin 0: where they are names, give them as text"):
+        problem(Measurements([1, 2], **columns))
+    assert problem(Measurements(["1", "2"], **columns)).twin_names == ("1", "2")
+    assert problem(Measurements([1, 2], **columns, names=["a", "b", "c"])).twin_names == ("a", "b", "c")

@@ -143,3 +143,16 @@ def test_a_unit_hidden_in_what_is_called_is_found():
         check_units(through(lambda f, b: constant(1.0, "mL") * b / f(1.0)))
     with pytest.raises(UnitError, match=r"`add` of mL and .*test_unitcheck.py:\d+"):
         check_units(through(lambda f, b: (constant(1.0, "mL") + b) / f(1.0)))
+
+
+def test_a_loop_s_condition_has_units_too():
+    def until(limit):
+        def rates(s, t, x, u):
+            pressure = lax.while_loop(lambda p: p > limit(s), lambda p: 0.5 * p, x.Pc)
+            return s.State(Pc=(u.Q - pressure / s.R) / s.C)
+
+        return variant(rates)
+
+    check_units(until(lambda s: constant(10.0, "mmHg")))
+    with pytest.raises(UnitError, match=r"`gt` of mmHg and .*test_unitcheck.py:\d+"):
+        check_units(until(lambda s: s.C))

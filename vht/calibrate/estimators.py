@@ -33,7 +33,10 @@ cores, and a search a twentieth of its time."""
 
 @dataclass(frozen=True)
 class LevenbergMarquardt:
-    """Maximum likelihood (with priors: maximum a posteriori) by damped Gauss-Newton and Fisher-scoring steps.
+    """Maximum likelihood by damped Gauss-Newton and Fisher-scoring steps; with priors maximum a posteriori.
+
+    Unknown errors have their most likely values meanwhile: with priors and hardly more measurements than parameters the
+    estimates follow the measurements more than they should.
 
     Attributes:
         max_iterations: most trial points of one start.

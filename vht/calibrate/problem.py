@@ -276,7 +276,15 @@ class Problem:
         if np.asarray(measured.twin).dtype.kind == "U":
             return tuple(dict.fromkeys(str(name) for name in measured.twin))
         lengths = {len(values) for values, shared in self._tables.values() if np.ndim(values) == shared + 1}
-        lengths |= {int(np.max(measured.twin)) + 1} if len(measured) and not lengths else set()
+        if len(measured) and not lengths:
+            count = int(np.max(measured.twin)) + 1
+            missing = np.setdiff1d(np.arange(count), measured.twin)
+            if missing.size:
+                raise DataError(
+                    f"`twin` holds indices from 0 up to {count - 1}, but none of twin {missing[0]}: where they are names, give "
+                    "them as text; where twins without measurements are meant, say so by `names=[...]`."
+                )
+            lengths = {count}
         return tuple(str(i) for i in range(max(lengths, default=0)))
 
     @cached_property

@@ -278,9 +278,10 @@ def _equation(eqn: Any, units: list[Any]) -> list[Any]:
             return [_alike(eqn, list(outs)) for outs in zip(*branches, strict=True)]
         case "while":
             p = eqn.params
-            start = units[p["cond_nconsts"] + p["body_nconsts"] :]
-            held = units[p["cond_nconsts"] : p["cond_nconsts"] + p["body_nconsts"]]
-            return _turns(eqn, p["body_jaxpr"], held, start)[0]
+            asked, held = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+            carry, _ = _turns(eqn, p["body_jaxpr"], units[asked:held], units[held:])
+            _walk(p["cond_jaxpr"], [*units[:asked], *carry])
+            return carry
         case "scan":
             constants, carried = scan_counts(eqn)
             cut = constants + carried
