@@ -134,8 +134,8 @@ def event(unit: str, meaning: str, *, direction: Direction = "both") -> Any:
     It happens where the value that `crossings` gives for it passes through zero: smoothly, or by a jump (a dose, a step of an
     input, another event's reset; not its own). A value that begins at zero passes it when it leaves it; one that a reset leaves
     at rest at zero has passed it already, and goes on the same way without another event (a ball that does not bounce falls on:
-    hold it by its rates). Events at one time happen in the order in which they are declared. The rates must have values a little
-    beyond the event too.
+    hold it by its rates). Events at one time happen in the order in which they are declared. The rates must have values a
+    little beyond the event too.
 
     Args:
         unit: of that value; "1" if it has none.
