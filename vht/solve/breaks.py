@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from vht.solve.crossings import Levels, first_of, moved, some, speeds
+from vht.solve.crossings import Levels, first_and_rest, first_of, moved, some, speeds
 from vht.solve.system import Named, Scalar, Switches, System, Truths, Values
 
 # of a step: how far apart the two sides may be
@@ -152,7 +152,7 @@ class Break(NamedTuple):
         shifts = [self._shifts(direction) for direction in directions]
         at = _Turn(jnp.array(False), self.flipped, self.f_before, tuple(direction.s for direction in directions))
         if len(self.flipped) > 1 and not any(self.system.algebraic):
-            at = lax.while_loop(lambda at: some(_without_first(at.held)), lambda at: self._turn(at, shifts), at)
+            at = lax.while_loop(lambda at: some(first_and_rest(at.held)[1]), lambda at: self._turn(at, shifts), at)
         return list(self._added(at, self.f_after, shifts))
 
     def tau(self, direction: Moved) -> Scalar:
@@ -184,7 +184,7 @@ class Break(NamedTuple):
         With all of them held, those that flip do so of themselves, as does the first. What follows, as a comparison of a
         remainder that starts anew, has no time of its own: what it hangs on jumps.
         """
-        rest = _without_first(at.held)
+        _, rest = first_and_rest(at.held)
         keep = tuple(jnp.where(at.begun, left, here) for left, here in zip(rest, at.held, strict=True))
         f, outcomes = self.system.held(self.after.t, self.p, self.after.x, self.after.u, self.was, keep)
         # one branch may have no value behind the jump: then its part goes with the next decision
@@ -192,15 +192,6 @@ class Break(NamedTuple):
         own = zip(keep, rest, changed(self.was, outcomes), strict=True)
         held = tuple(here & (at.begun | flips | ~left) for here, left, flips in own)
         return _Turn(jnp.array(True), held, f, self._added(at, f, shifts))
-
-
-def _without_first(truths: Truths) -> Truths:
-    """Truths of which the first that holds does not."""
-    seen, rest = jnp.array(False), []
-    for here in truths:
-        rest.append(here & seen)
-        seen = seen | here
-    return tuple(rest)
 
 
 def _soonest(flipped: Truths, levels: Values, speeds: Values) -> Truths:

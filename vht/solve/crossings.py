@@ -72,6 +72,16 @@ def some(truths: Truths) -> Bool[Array, ""]:
     return found
 
 
+def first_and_rest(truths: Truths) -> tuple[Truths, Truths]:
+    """Truths of which only the first that holds is left, and those of which it is not."""
+    first, rest, before = [], [], jnp.array(False)
+    for truth in truths:
+        first.append(truth & ~before)
+        rest.append(truth & before)
+        before = before | truth
+    return tuple(first), tuple(rest)
+
+
 def locate(
     values: Callable[[Scalar], Values],
     directions: Sequence[str],

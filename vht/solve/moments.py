@@ -12,7 +12,18 @@ from jaxtyping import Array, Bool, Int
 from vht_kernels import length, read
 
 from vht.solve.clock import least_step
-from vht.solve.crossings import STORM, STORM_STEPS, TURN_STEPS, Jumps, Truths, crossed, levels_after, locate, some
+from vht.solve.crossings import (
+    STORM,
+    STORM_STEPS,
+    TURN_STEPS,
+    Jumps,
+    Truths,
+    crossed,
+    first_and_rest,
+    levels_after,
+    locate,
+    some,
+)
 from vht.solve.progress import Progress
 from vht.solve.propagate import Point, Propagator, Tried
 from vht.solve.sensitivity import Augmented, Line
@@ -75,19 +86,14 @@ class Moments:
         """
 
         def one(carry: _Left) -> _Left:
-            first, found = [], jnp.array(False)
-            for here in carry.fired:
-                first.append(here & ~found)
-                found = found | here
+            first, rest = first_and_rest(carry.fired)
             located = some(tuple(here & own for here, own in zip(first, carry.located, strict=True)))
-            point, speeds = self.method.happened(
-                Jumps(self.augmented, tuple(first), located), c.t, carry.point, c.inputs
-            )
+            point, speeds = self.method.happened(Jumps(self.augmented, first, located), c.t, carry.point, c.inputs)
             after = self.levels(c.t, self.method.states(point), c.inputs)
             # one whose value this one has moved happens when this one does
             stays = [abs(new - old) <= abs(old) for old, new in zip(carry.levels, after, strict=True)]
             return _Left(
-                fired=tuple(here & ~done for here, done in zip(carry.fired, first, strict=True)),
+                fired=rest,
                 located=tuple(own & still for own, still in zip(carry.located, stays, strict=True)),
                 point=point,
                 levels=after,
