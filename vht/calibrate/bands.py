@@ -116,12 +116,12 @@ def band(
 
 
 def _indices(twins: Sequence[int | str], names: tuple[str, ...]) -> Int[np.ndarray, " wanted"]:
-    found = []
+    found, known = [], {name: i for i, name in enumerate(names)}
     for twin in twins:
         if isinstance(twin, str):
-            if twin not in names:
+            if twin not in known:
                 raise ModelError(f"There is no twin `{twin}`.{nearest(twin, names)}")
-            found.append(names.index(twin))
+            found.append(known[twin])
         elif isinstance(twin, bool | np.bool_) or not isinstance(twin, int | np.integer) or not 0 <= twin < len(names):
             raise ModelError(f"`twins` must hold names, or indices from 0 to {len(names) - 1}, but holds {twin!r}.")
         else:

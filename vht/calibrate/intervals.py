@@ -255,11 +255,11 @@ class _Profiles:
         solved = np.isin(minimum.outcome, (Outcome.CONVERGED, Outcome.STALLED))
         rise = np.where(solved, np.maximum(minimum.objective - self.lowest[some], 0.0), 0.0)
         # half the root's square by the rise, and its derivative
-        degrees, share = self.degrees[some], rise / self.excess[some]
-        known = np.isinf(degrees)
-        growth = 2.0 * share / np.where(known, 1.0, degrees)
+        share, known = rise / self.excess[some], np.isinf(self.degrees[some])
+        degrees = np.where(known, 1.0, self.degrees[some])
+        growth = 2.0 * share / degrees
         with np.errstate(over="ignore"):
-            half = np.where(known, share, 0.5 * np.where(known, 1.0, degrees) * np.expm1(growth))
+            half = np.where(known, share, 0.5 * degrees * np.expm1(growth))
             steep = np.where(known, 1.0, np.exp(growth)) / self.excess[some]
             slope = minimum.gradient[rows, k] * steep
         return _Found(np.where(solved, np.sqrt(2.0 * half), np.nan), minimum.place, slope, _drag(minimum, k))

@@ -107,11 +107,7 @@ class Measurements:
 
 def _numbers(column: Any) -> np.ndarray:
     """A column of numbers; NaN where it is masked."""
-    return (
-        np.ma.filled(np.ma.asarray(column, np.float64), np.nan)
-        if np.ma.isMA(column)
-        else np.asarray(column, np.float64)
-    )
+    return np.ma.filled(np.ma.asarray(column, np.float64), np.nan)
 
 
 def _twins(column: Any) -> np.ndarray:
@@ -119,6 +115,8 @@ def _twins(column: Any) -> np.ndarray:
     twin = np.asarray(column)
     if twin.dtype.kind in "iu" or twin.size == 0:
         return twin.astype(np.int64)
+    if twin.dtype.kind == "U":  # text throughout, as a long table has it: nothing to look at row by row
+        return twin
     odd = np.flatnonzero(
         [not isinstance(one, str | int | np.integer) or isinstance(one, bool) for one in twin.tolist()]
     )

@@ -169,10 +169,10 @@ class Calibration:
         spread = np.sqrt(np.einsum("bkk->bk", self.search_covariance))
         quantile = np.where(self.at_bound, np.nan, student_quantile(level, self.degrees))
         ends = np.full((2, *self.estimate.shape), np.nan)
-        for side, row in zip((-1.0, 1.0), ends, strict=True):
-            for k, transform in enumerate(self.transforms):
-                row[:, k] = transform.inverse((self.search_estimate + side * quantile * spread)[:, k])
+        reach = quantile * spread
         for k, transform in enumerate(self.transforms):
+            for side, row in zip((-reach, reach), ends, strict=True):
+                row[:, k] = transform.inverse(self.search_estimate[:, k] + side[:, k])
             if isinstance(transform, Logit):
                 away = (quantile * self.standard_error)[:, k]
                 plain = np.stack([self.estimate[:, k] - away, self.estimate[:, k] + away])
