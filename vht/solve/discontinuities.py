@@ -53,12 +53,9 @@ class Discontinuities:
         """Whether either is so."""
         return self.sensitive or self.algebraic
 
-    def cast(self, value: Scalar) -> Scalar:
-        return lax.convert_element_type(value, self.twin.rtol.dtype)
-
     def decided(self, t: Scalar, x: Values, inputs: Inputs) -> Switches:
         """What the rates decide at a place."""
-        return self.augmented.system.breaks(self.cast(t), self.twin.parameters, x, inputs.at(t))[0]
+        return self.augmented.system.breaks(self.twin.cast(t), self.twin.parameters, x, inputs.at(t))[0]
 
     # -------------------------------------------------------------------------------------------- sensitivities
 
@@ -73,7 +70,7 @@ class Discontinuities:
         span, point, inputs, step = tried
 
         def decided(at: Scalar) -> Switches:
-            t, x = span.begin + at * span.taken, self.method.inside(step, point, self.cast(at))
+            t, x = span.begin + at * span.taken, self.method.inside(step, point, self.twin.cast(at))
             return self.decided(t, x, inputs)
 
         was = self.decided(span.begin, self.method.states(point), inputs)
@@ -92,11 +89,11 @@ class Discontinuities:
             after: the step's end there.
         """
         span, point, inputs, step = tried
-        before, x = self.method.inside(step, point, self.cast(low)), self.method.states(after)
+        before, x = self.method.inside(step, point, self.twin.cast(low)), self.method.states(after)
         was = self.decided(span.begin, self.method.states(point), inputs)
         flipped = changed(was, self.decided(reached, x, inputs))
         t = span.begin + low * span.taken
-        side = Side(self.cast(t), before, inputs.at(t))
+        side = Side(self.twin.cast(t), before, inputs.at(t))
         return self.method.broken(side, was, flipped, reached, after, inputs), some(flipped)
 
     # -------------------------------------------------------------------------------------- algebraic variables
@@ -132,7 +129,7 @@ class Discontinuities:
     def _tangent(self, tried: Tried) -> Values:
         """Where a step along the tangent ends; algebraic variables stay as they were."""
         span, system, x = tried.span, self.augmented.system, self.method.states(tried.point)
-        t, h = self.cast(span.begin), self.cast(span.taken)
+        t, h = self.twin.cast(span.begin), self.twin.cast(span.taken)
         f = system.rates(t, self.twin.parameters, x, tried.inputs.at(span.begin))
         rows = zip(x, f, system.algebraic, strict=True)
         return tuple(old if algebraic else old + h * rate for old, rate, algebraic in rows)

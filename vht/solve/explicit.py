@@ -62,15 +62,12 @@ class SideBySide(abc.ABC):
         # the tolerance of a sensitivity is that of the states it would shift
         self.atols = (twin.atol, *(twin.atol / size for size in twin.sizes))
 
-    def cast(self, value: Scalar) -> Scalar:
-        return lax.convert_element_type(value, self.dtype)
-
     # ------------------------------------------------------------------------------------------------------ points
 
     def initial(self, inputs: Inputs) -> Point:
         twin, augmented = self.twin, self.augmented
         y = augmented.initial(twin.parameters, twin.initial)
-        y = augmented.start(self.cast(twin.start), twin.parameters, y, inputs.at(twin.start))
+        y = augmented.start(self.twin.cast(twin.start), twin.parameters, y, inputs.at(twin.start))
         moved = tuple(
             Line({}, {}) if dot is None else Line(dict(dot.start_values), dict(dot.start_slopes)) for dot in twin.moved
         )
@@ -93,9 +90,9 @@ class SideBySide(abc.ABC):
         return point
 
     def flow(self, t: Scalar, y: Values, moved: tuple[Line, ...], inputs: Inputs) -> Values:
-        elapsed = self.cast(t - inputs.since)
+        elapsed = self.twin.cast(t - inputs.since)
         du = tuple(line.at(elapsed) for line in moved)
-        return self.augmented.flow(self.cast(t), self.twin.parameters, y, inputs.line.at(elapsed), du)
+        return self.augmented.flow(self.twin.cast(t), self.twin.parameters, y, inputs.line.at(elapsed), du)
 
     # ------------------------------------------------------------------------------------------------------- norms
 
@@ -125,7 +122,7 @@ class SideBySide(abc.ABC):
         """
         y = point.y
         tolerated = self.scales(y)
-        span = self.cast(stop - t)
+        span = self.twin.cast(stop - t)
 
         def flow(t: Scalar, y: Values) -> Values:
             return self.flow(t, y, point.moved, inputs)
@@ -161,9 +158,9 @@ class SideBySide(abc.ABC):
         return _Tables(empty(), tuple(empty() for _ in self.augmented.seeds), rates)
 
     def save(self, tables: _Tables, index: Int[Array, ""], t: Scalar, point: Point, inputs: Inputs) -> Written:
-        elapsed = self.cast(t - inputs.since)
+        elapsed = self.twin.cast(t - inputs.since)
         u, du = inputs.line.at(elapsed), tuple(line.at(elapsed) for line in point.moved)
-        p, time = self.twin.parameters, self.cast(t)
+        p, time = self.twin.parameters, self.twin.cast(t)
         values, tangents = self.augmented.observe(time, p, point.y, u, du)
         rates: tuple[Values, ...] = ()
         if self.time_rates:
@@ -207,11 +204,13 @@ class SideBySide(abc.ABC):
 
         lines = tuple(Line({}, {}) if dot is None else Line(entry(dot.values), entry(dot.slopes)) for dot in moved)
         after = Inputs(Line(entry(events.values), entry(events.slopes)), t)
-        taus = tuple(None if dot is None or dot.time is None else self.cast(read(dot.time, event)) for dot in moved)
+        taus = tuple(
+            None if dot is None or dot.time is None else self.twin.cast(read(dot.time, event)) for dot in moved
+        )
         entering = tuple({} if dot is None else entry(dot.amounts) for dot in moved)
-        elapsed = self.cast(t - inputs.since)
+        elapsed = self.twin.cast(t - inputs.since)
         y = self.augmented.jump(
-            self.cast(t),
+            self.twin.cast(t),
             self.twin.parameters,
             point.y,
             Line(inputs.line.at(elapsed), inputs.line.slopes),
@@ -226,9 +225,9 @@ class SideBySide(abc.ABC):
         return Point(y, lines, tau), after
 
     def broken(self, before: Side, was: Switches, flipped: Truths, t: Scalar, point: Point, inputs: Inputs) -> Point:
-        elapsed, system, p = self.cast(t - inputs.since), self.augmented.system, self.twin.parameters
+        elapsed, system, p = self.twin.cast(t - inputs.since), self.augmented.system, self.twin.parameters
         x, along = self.augmented.split(point.y)
-        after = Side(self.cast(t), x, inputs.at(t))
+        after = Side(self.twin.cast(t), x, inputs.at(t))
         f_before, f_after = (system.rates(side.t, p, side.x, side.u) for side in (before, after))
         found = Break.of(system, p, before, after, inputs.line.slopes, was, flipped, f_before, f_after)
         rows = zip(self.augmented.seeds, along, point.moved, strict=True)
@@ -236,8 +235,8 @@ class SideBySide(abc.ABC):
         return point._replace(y=tuple(itertools.chain(x, *behind)))
 
     def happened(self, jumps: Jumps, t: Scalar, point: Point, inputs: Inputs) -> tuple[Point, Values]:
-        elapsed = self.cast(t - inputs.since)
-        u, slopes, time, p = inputs.line.at(elapsed), inputs.line.slopes, self.cast(t), self.twin.parameters
+        elapsed = self.twin.cast(t - inputs.since)
+        u, slopes, time, p = inputs.line.at(elapsed), inputs.line.slopes, self.twin.cast(t), self.twin.parameters
         x, along = self.augmented.split(point.y)
         x_after, rates = jumps.after(time, p, x, u), self.augmented.system.rates
         before, after = rates(time, p, x, u), rates(time, p, x_after, u)
@@ -290,10 +289,10 @@ class Explicit(SideBySide):
         def rates(fraction: float, y: Values) -> Values:
             time = span.at(fraction)
             if not self.fixed:
-                seen.append(system.switches(self.cast(time), p, y[: self.n], inputs.at(time)))
+                seen.append(system.switches(self.twin.cast(time), p, y[: self.n], inputs.at(time)))
             return self.flow(time, y, point.moved, inputs)
 
-        h = self.cast(span.taken)
+        h = self.twin.cast(span.taken)
         y, error, stages = self.scheme.step(rates, h, point.y, memo, constant=self.fixed)
         square = self.square(error, point.y, y)
         return Step(square, y[: self.n], stages[-1], seen, jnp.array(True), _Inner(y, stages, h))

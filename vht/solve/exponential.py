@@ -180,7 +180,7 @@ class Exponential(SideBySide):
         f = rates(*arguments)
         gates = gates_of(rates, *arguments)
         found = gates(*arguments)
-        z = tuple(-h / self.cast(found[i][1]) if i in found else None for i in range(len(x)))
+        z = tuple(-h / self.twin.cast(found[i][1]) if i in found else None for i in range(len(x)))
         phis = [phi(v) for v in z]
         first = tuple(h * v for v in f)
 
@@ -193,7 +193,7 @@ class Exponential(SideBySide):
         # gates may be so fast that they follow the other states, so they must know where those are by then
         ahead = list(f)
         for i, (steady, tau) in gates(clock[1], p, middle, us[1]).items():
-            ahead[i] = (self.cast(steady) - middle[i]) / self.cast(tau)
+            ahead[i] = (self.twin.cast(steady) - middle[i]) / self.twin.cast(tau)
         rows = zip(middle, z, phis, more(middle, ahead), strict=True)
         middle = tuple(v if w is None else v + 0.5 * s.half_second * c for v, w, s, c in rows)
         d = more(middle, rates(clock[1], p, middle, us[1]))
@@ -234,15 +234,15 @@ class Exponential(SideBySide):
         return jax.jvp(of, (x, moved, driven), (s, dict(dp), dus))[1]
 
     def attempt(self, span: Span, point: Point, memo: tuple[()], inputs: Inputs, switches: Switches) -> Step:
-        h, p = self.cast(span.taken), self.twin.parameters
+        h, p = self.twin.cast(span.taken), self.twin.parameters
         times = [span.at(node) for node in NODES]
-        clock = tuple(self.cast(t) for t in times)
+        clock = tuple(self.twin.cast(t) for t in times)
         us = tuple(inputs.at(t) for t in times)
         x, along = self.augmented.split(point.y)
         part, stages = self.part(clock, h, p, x, us)
         parts = [part]
         for seed, s, line in zip(self.augmented.seeds, along, point.moved, strict=True):
-            dus = tuple(line.at(self.cast(t - inputs.since)) for t in times)
+            dus = tuple(line.at(self.twin.cast(t - inputs.since)) for t in times)
             parts.append(self.part_tangent(clock, h, p, x, us, s, own(seed, p), dus))
         y = _joined([part.end for part in parts])
         seen = [switches]

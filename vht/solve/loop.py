@@ -110,22 +110,19 @@ class _Solve:
         self.point = self.method.initial(self.inputs)
         self.breaks = self.discontinuities()
 
-    def cast(self, value: Scalar) -> Scalar:
-        return lax.convert_element_type(value, self.dtype)
-
     def switches(self, t: Scalar, point: Point, inputs: Inputs) -> Switches:
         """What tells the smooth pieces of the rates apart; nothing where no error is tested."""
         if self.loop.fixed:
             return ()
         states = self.method.states(point)
-        return self.system.switches(self.cast(t), self.twin.parameters, states, inputs.at(t))
+        return self.system.switches(self.twin.cast(t), self.twin.parameters, states, inputs.at(t))
 
     def discontinuities(self) -> Discontinuities:
         """What jumps of the rates ask for: nothing where no error is tested, or where the equations have none."""
         sensitive = algebraic = False
         if not self.loop.fixed:
             x, u = self.method.states(self.point), self.inputs.at(self.twin.start)
-            at = self.cast(self.twin.start), self.twin.parameters, x, u
+            at = self.twin.cast(self.twin.start), self.twin.parameters, x, u
             sensitive = bool(self.loop.augmented.seeds) and can_break(self.system, *at)
             algebraic = any(self.system.algebraic) and bool(jax.eval_shape(self.system.switches, *at))
         return Discontinuities(self.loop.augmented, self.twin, self.method, sensitive, algebraic)
@@ -145,7 +142,7 @@ class _Solve:
         span, point, inputs, step = trial.tried
 
         def share(saved: Saved) -> Scalar:
-            found = jnp.minimum(self.cast((saved.next - span.begin) / span.taken), 1.0)
+            found = jnp.minimum(self.twin.cast((saved.next - span.begin) / span.taken), 1.0)
             # at the very time of a jump the values before it: in between algebraic variables are on neither side
             return jnp.where(trial.leaps, 0.0, found)
 
@@ -196,7 +193,7 @@ class _Solve:
         if self.breaks.watched:
             # a jump between the last stage and the end belongs to this step
             step.seen.append(
-                self.system.switches(self.cast(span.end), twin.parameters, step.end, c.inputs.at(span.end))
+                self.system.switches(self.twin.cast(span.end), twin.parameters, step.end, c.inputs.at(span.end))
             )
         levels = self.moments.levels_ahead(c, span.end, step.end)
         # an event without a value could be missed
@@ -308,7 +305,7 @@ class _Solve:
         step = trial.tried.step
 
         def land() -> Point:
-            return self.method.land(step, c.point, self.cast(reach.theta))
+            return self.method.land(step, c.point, self.twin.cast(reach.theta))
 
         def go_on() -> Point:
             # a leap moves the states along the tangent, and sensitivities not at all

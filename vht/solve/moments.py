@@ -53,9 +53,6 @@ class Moments:
         self.system = augmented.system
         self.directions: Sequence[str] = [direction for _, direction in self.system.events]
 
-    def cast(self, value: Scalar) -> Scalar:
-        return lax.convert_element_type(value, self.twin.rtol.dtype)
-
     def time(self, index: Int[Array, ""]) -> Scalar:
         """When an event of the schedule is; +inf after the last one."""
         events = self.twin.events
@@ -72,7 +69,9 @@ class Moments:
 
     def levels(self, t: Scalar, x: Values, inputs: Inputs) -> Values:
         """The values of the events of the state."""
-        return self.system.crossings(self.cast(t), self.twin.parameters, x, inputs.at(t)) if self.directions else ()
+        return (
+            self.system.crossings(self.twin.cast(t), self.twin.parameters, x, inputs.at(t)) if self.directions else ()
+        )
 
     def _one_by_one(self, c: Progress, before: Values) -> tuple[Point, Values, Values]:
         """Several events of one moment in the order in which the model declares them: each has a time that moves by itself.
@@ -117,7 +116,7 @@ class Moments:
         span, step = tried.span, tried.step
 
         def inside(theta: Scalar) -> Values:
-            x = self.method.inside(step, c.point, self.cast(theta))
+            x = self.method.inside(step, c.point, self.twin.cast(theta))
             return self.levels_ahead(c, span.begin + theta * span.taken, x)
 
         ulp = 4.0 * np.finfo(np.float64).eps * jnp.maximum(abs(span.begin), abs(span.end)) / span.taken

@@ -86,9 +86,6 @@ class Stiff:
         self.constraints = Constraints(augmented, twin) if any(self.system.algebraic) else None
         self.differential = [j for j, algebraic in enumerate(self.system.algebraic) if not algebraic]
 
-    def cast(self, value: Scalar) -> Scalar:
-        return lax.convert_element_type(value, self.dtype)
-
     def each(self, body: Body, carry: Any) -> Any:
         """Run a piece of code for every direction, one after another."""
         # their number comes from the data: what LLVM knows of a loop it may want to unroll
@@ -98,7 +95,7 @@ class Stiff:
 
     def initial(self, inputs: Inputs) -> _Point:
         twin = self.twin
-        t = self.cast(twin.start)
+        t = self.twin.cast(twin.start)
         x = self.system.initial(self.p, twin.initial)
         u = inputs.at(twin.start)
         culprit = jnp.full((), -1, np.int32)
@@ -134,7 +131,7 @@ class Stiff:
             return jnp.array(False)
         t = span.begin + 0.5 * span.taken
         x = self.inside(step, point, jnp.full((), 0.5, self.dtype))
-        found, culprit = self.constraints.settle(self.cast(t), x, inputs.at(t))
+        found, culprit = self.constraints.settle(self.twin.cast(t), x, inputs.at(t))
         apart = culprit >= 0
         for j in self.constraints.rows:
             tolerated = self.twin.atol + self.twin.rtol * abs(found[j])
@@ -144,7 +141,7 @@ class Stiff:
     def settled(self, t: Scalar, x: Values, point: _Point, inputs: Inputs, along: bool) -> _Point:
         if self.constraints is None:
             return point
-        time, u, lines = self.cast(t), inputs.at(t), point.lines
+        time, u, lines = self.twin.cast(t), inputs.at(t), point.lines
         x, found = self.constraints.settle(time, x, u)
         point = point._replace(x=x, culprit=jnp.maximum(point.culprit, found))
         if point.s is None or not along:
@@ -195,7 +192,7 @@ class Stiff:
         return self.lines.read(lines, k).at(elapsed)
 
     def elapsed(self, inputs: Inputs, t: Scalar) -> Scalar:
-        return self.cast(t - inputs.since)
+        return self.twin.cast(t - inputs.since)
 
     # ------------------------------------------------------------------------------------------------------- steps
 
@@ -211,29 +208,29 @@ class Stiff:
             full = list(x)
             for j, v in zip(some, moving, strict=True):
                 full[j] = v
-            f = self.system.rates(self.cast(t), self.p, tuple(full), inputs.at(t))
+            f = self.system.rates(self.twin.cast(t), self.p, tuple(full), inputs.at(t))
             return tuple(f[j] for j in some)
 
         def norm2(v: Values) -> Scalar:
             return rough.mean_square(v, tolerated)
 
         moving = tuple(x[j] for j in some)
-        guess = first_step(flow, norm2, t, moving, flow(t, moving), self.cast(stop - t))
+        guess = first_step(flow, norm2, t, moving, flow(t, moving), self.twin.cast(stop - t))
         guess = jnp.where(guess > self.twin.longest, self.twin.longest, guess)
         return jnp.where(h > 0.0, jnp.minimum(h, guess), guess)
 
     def attempt(self, span: Span, point: _Point, memo: Any, inputs: Inputs, switches: Switches) -> Step:
-        x, h = point.x, self.cast(span.taken)
+        x, h = point.x, self.twin.cast(span.taken)
         elapsed = self.elapsed(inputs, span.begin)
         line = Line(inputs.line.at(elapsed), inputs.line.slopes)
-        begin = self.cast(span.begin)
+        begin = self.twin.cast(span.begin)
         f, slope_x, slope_t = rodas.linearized(
             lambda t, x, u, du: self.system.rates(t, self.p, x, u), begin, x, line, Line({}, {})
         )
         stages = rodas.Stages(h, slope_x, self.n, self.differential)
         seen = [switches]
         times = [span.at(node) for node in rodas.NODES]
-        clock = [self.cast(t) for t in times]
+        clock = [self.twin.cast(t) for t in times]
         held = [inputs.at(t) for t in times]
         arguments: list[Values] = []
 
@@ -351,7 +348,7 @@ class Stiff:
         lines: Array | None,
         inputs: Inputs,
     ) -> Written:
-        time, u = self.cast(t), inputs.at(t)
+        time, u = self.twin.cast(t), inputs.at(t)
         values, rates = self.augmented.observer(time, self.p, x, u), ()
         if self.time_rates:
             f = self.full_rates(time, x, u, inputs.line.slopes)
@@ -397,7 +394,7 @@ class Stiff:
 
         after = Inputs(Line(entry(events.values), entry(events.slopes)), t)
         amounts = entry(events.amounts)
-        time, u, u_after = self.cast(t), inputs.at(t), after.at(t)
+        time, u, u_after = self.twin.cast(t), inputs.at(t), after.at(t)
         x, p = point.x, self.p
         x_after = self.system.jump(time, p, x, u, amounts) if amounts else x
         culprit = point.culprit
@@ -438,7 +435,7 @@ class Stiff:
         return point._replace(x=x_after, s=s, lines=lines, tau=taus, culprit=culprit), after
 
     def broken(self, before: Side, was: Switches, flipped: Truths, t: Scalar, point: _Point, inputs: Inputs) -> _Point:
-        slopes, after = inputs.line.slopes, Side(self.cast(t), point.x, inputs.at(t))
+        slopes, after = inputs.line.slopes, Side(self.twin.cast(t), point.x, inputs.at(t))
         f_before, f_after = self.full_rates(*before, slopes), self.full_rates(*after, slopes)
         jump = Break.of(self.system, self.p, before, after, slopes, was, flipped, f_before, f_after)
         elapsed, lines = self.elapsed(inputs, t), point.lines
@@ -457,7 +454,7 @@ class Stiff:
         return point._replace(s=s, tau=taus)
 
     def happened(self, jumps: Jumps, t: Scalar, point: _Point, inputs: Inputs) -> tuple[_Point, Values]:
-        time, u, slopes, x, p = self.cast(t), inputs.at(t), inputs.line.slopes, point.x, self.p
+        time, u, slopes, x, p = self.twin.cast(t), inputs.at(t), inputs.line.slopes, point.x, self.p
         x_after, culprit = jumps.after(time, p, x, u), point.culprit
         if self.constraints is not None:
             x_after, found = self.constraints.settle(time, x_after, u)

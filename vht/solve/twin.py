@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from vht.solve.schedule import Events
@@ -46,6 +47,10 @@ class Twin(NamedTuple):
     max_steps: Int[Array, ""]
     step: Scalar
     longest: Scalar
+
+    def cast(self, value: Scalar) -> Scalar:
+        """A number in the dtype of the model's."""
+        return lax.convert_element_type(value, self.rtol.dtype)
 
 
 class Solved(NamedTuple):
