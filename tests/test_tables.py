@@ -64,6 +64,20 @@ class TestUnits:
         np.testing.assert_allclose(m.value, [2.0, 3000.0, 4.0], rtol=1e-15)
         np.testing.assert_allclose(m.sd, [np.nan, 20000.0, 0.5], rtol=1e-15)
 
+    def test_equal_times_in_other_units_are_equal_numbers(self, read):
+        # products with 1/60 and 24 are not: 414 min would be a time before 6.9 h
+        def times(unit, numbers, other, others):
+            measured = HEADER.replace("[h]", f"[{unit}]") + "".join(f"1,{n},c,1,mg/L\n" for n in numbers)
+            schedule = f"twin,time [{other}],input,amount,unit\n" + "".join(f"1,{n},dose,1,mg\n" for n in others)
+            data = read(measurements=measured, schedule=schedule)
+            return data.measurements.time, data.schedule.doses["dose"].time[0]
+
+        np.testing.assert_array_equal(*times("h", [n / 20 for n in range(2000)], "min", range(0, 6000, 3)))
+        tenths = range(300)
+        np.testing.assert_array_equal(*times("day", [n / 10 for n in tenths], "h", [24 * n / 10 for n in tenths]))
+        np.testing.assert_array_equal(*times("s", range(0, 900, 3), "min", [n / 20 for n in tenths]))
+        np.testing.assert_array_equal(*times("h", [n / 3 for n in tenths], "min", range(0, 6000, 20)))
+
     def test_units_in_headers(self, read):
         m = read(measurements="twin,time [day],observable,value [g/L],sd [mg/L]\n1,1,c,0.5,3\n").measurements
         assert (m.time[0], m.value[0], m.sd[0]) == (24.0, 500.0, 3.0)
@@ -174,6 +188,25 @@ class TestCells:
         assert data.measurements.value.tolist() == [1.0, 1.0, 3.0]
         row, _, message = only(problems(measurements=header + "1,0,c,1,mg/L,1\n1,0,c,2,mg/L,1\n"))
         assert row == 3 and "number them in a column `replicate`" in message
+
+    def test_a_bolus_and_infusions_may_begin_together(self, read, problems):
+        header = "twin,time [h],input,amount,unit,duration [h]\n"
+        rows = "1,2,dose,100,mg,\n1,2,dose,50,mg,3\n1,2,dose,50,mg,5\n"
+        doses = read(measurements=GOOD, schedule=header + rows).schedule.doses["dose"]
+        assert doses.time.tolist() == [[2.0, 2.0, 2.0]] and doses.amount.tolist() == [[100.0, 50.0, 50.0]]
+        assert doses.duration.tolist() == [[0.0, 3.0, 5.0]]
+        row, _, message = only(problems(measurements=GOOD, schedule=header + rows + "1,2,dose,1,mg,0\n"))
+        assert row == 5 and "as row 2" in message
+
+    def test_a_linear_input_may_jump(self, read, problems):
+        header, rows = "time [min],input,value,unit\n", "0,insulin,5,uU/mL\n4,insulin,6,uU/mL\n4,insulin,9,uU/mL\n"
+        given = {"model": "minimal_glucose", "measurements": GOOD, "signals": header + rows}
+        signal = read(**given).schedule.signals["insulin"]
+        assert signal.time.tolist() == [0.0, 4.0, 4.0] and signal.value.tolist() == [5.0, 6.0, 9.0]
+        assert only(problems(**given, interpolation={"insulin": "hold"}))[0] == 4
+        given["signals"] += "4,insulin,1,uU/mL\n"
+        row, _, message = only(problems(**given))
+        assert row == 5 and "as row 3" in message
 
     def test_duplicates_across_units_of_time(self, problems):
         table = "twin,time,time_unit,observable,value,unit\n1,1,h,c,1,mg/L\n1,60,min,c,1,mg/L\n"
@@ -372,6 +405,22 @@ class TestParquet:
         columns = {"twin": ["1", None], "time [h]": [0.0, 1.0], "observable": ["c", "c"], "value": [1.0, float("nan")]}
         path = self.write(tmp_path / "m.parquet", **columns, unit=["mg/L", "mg/L"])
         assert [found[:2] for found in problems(measurements=path)] == [(2, "twin"), (2, "value")]
+
+    def test_a_column_without_anything_in_it(self, read, tmp_path):
+        columns = {"twin": ["1"], "time [h]": [0.0], "observable": ["c"], "value [mg/L]": [1.0], "sd": pa.nulls(1)}
+        assert np.isnan(read(measurements=self.write(tmp_path / "m.parquet", **columns)).measurements.sd).all()
+
+    def test_columns_that_hold_something_else(self, problems, tmp_path):
+        columns = {"twin": [["1"]], "time [h]": [0.0], "observable": ["c"], "value [mg/L]": [1.0]}
+        path = self.write(tmp_path / "m.parquet", **columns)
+        assert only(problems(measurements=path))[1:] == (
+            "twin",
+            "The column must hold names, but holds list<element: string>.",
+        )
+        arrays = [pa.array(["1"]), pa.array([0.0]), pa.array(["c"]), pa.array([1.0]), pa.array([1.0])]
+        names = ["twin", "time [h]", "observable", "value [mg/L]", "value [mg/L]"]
+        pyarrow.parquet.write_table(pa.table(arrays, names=names), path)
+        assert only(problems(measurements=path))[1:] == ("value [mg/L]", "A column is there twice.")
 
     def test_a_damaged_file(self, problems, tmp_path):
         path = tmp_path / "m.parquet"

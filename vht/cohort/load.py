@@ -139,7 +139,7 @@ class _Reader:
 
     def _number(self, key: str, found: Quantity, unit: str, *, difference: bool = False) -> float:
         """A number in the model's unit; NaN and a problem if its unit does not fit."""
-        from vht.model.units import conversion
+        from vht.model.units import conversion, scaled
 
         if not found.unit and unit != "1":
             self.note(key, f'The number needs its unit, such as "{found.number:g} {unit}".')
@@ -149,7 +149,7 @@ class _Reader:
         except UnitError as error:
             self.note(key, str(error))
             return np.nan
-        return found.number * scale + (0.0 if difference else offset)
+        return float(scaled(found.number, scale)) + (0.0 if difference else offset)
 
     def _numbers(self, section: str, given: Mapping[str, Quantity], known: Mapping[str, Variable]) -> dict[str, float]:
         kind = "parameter" if section == "parameters" else "state"

@@ -107,7 +107,11 @@ class Sheet:
                 whole = pc.equal(pc.round(column), column)
                 if pc.all(whole, min_count=0).as_py():
                     column = column.cast(pa.int64(), safe=False)
-            column = column.cast(pa.string())
+            try:
+                column = column.cast(pa.string())
+            except pa.ArrowException:
+                self.add(None, name, f"The column must hold names, but holds {column.type}.")
+                return [""], np.zeros(self.rows, np.int64)
         coded = pc.fill_null(column, "").dictionary_encode()
         words, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         if "" in words:
@@ -146,6 +150,8 @@ class Sheet:
         elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_decimal(column.type):
             empty = column.is_null().to_numpy(zero_copy_only=False)
             values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        elif pa.types.is_null(column.type):
+            empty, values = np.ones(self.rows, bool), np.full(self.rows, np.nan)
         else:
             self.add(None, name, f"The column must hold numbers, but holds {column.type}.")
             return np.full(self.rows, np.nan), np.zeros(self.rows, bool)
@@ -214,7 +220,8 @@ def _read_parquet(path: pathlib.Path, file: str, problems: Problems) -> Sheet | 
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        with pyarrow.parquet.ParquetFile(path) as file_:
+            table = file_.read()
     except pa.ArrowException as error:
         problems.add(file, None, None, f"This is no Parquet file, or it is damaged ({error}).")
         return None

@@ -8,7 +8,7 @@ here. Whatever is wrong with any of the tables is told at once, with file, row a
 |---|---|---|
 | measurements | twin, time, observable, value, unit | sd; replicate, which tells rows of the same time apart |
 | schedule (doses) | twin, time, input, amount, unit | duration |
-| signals (measured inputs) | twin, time, input, value, unit | |
+| signals (measured inputs) | twin, time, input, value, unit; a linear one has two rows at the time of a jump | |
 | covariates, one row a twin | twin, ``PARAMETER [unit]``, ``initial.STATE [unit]`` | |
 | people, one row a twin | twin, what rules need (see `vht.covariates.People`) | |
 
@@ -18,12 +18,12 @@ A schedule or a table of signals without a column `twin` holds for every twin.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from vht.cohort.rules import read_people
 from vht.cohort.sheet import Problems, Sheet, read_sheet
@@ -115,7 +115,10 @@ def read_cohort(
         doses = _read_long(files.schedule, "input", "amount", amounts, clock, "duration", problems, shareable=True)
         seen.append(doses)
     if files.signals is not None:
-        signals = _read_long(files.signals, "input", "value", ports, clock, None, problems, shareable=True)
+        linear = [name for name in ports if (interpolation or {}).get(name, "linear") == "linear"]
+        signals = _read_long(
+            files.signals, "input", "value", ports, clock, None, problems, shareable=True, jumps=linear
+        )
         seen.append(signals)
     if files.covariates is not None:
         covariates = _read_covariates(files.covariates, model, problems)
@@ -203,6 +206,7 @@ def _read_long(
     problems: Problems,
     *,
     shareable: bool = False,
+    jumps: Collection[str] = (),
 ) -> _Long | None:
     """Read a long table.
 
@@ -215,6 +219,7 @@ def _read_long(
         extra: an optional column, sd or duration.
         problems: where to note what is wrong.
         shareable: whether the table may go without a column `twin`, and hold for everyone.
+        jumps: names of which one time may have two rows, before a jump and after it.
     """
     sheet = read_sheet(path, str(path), problems)
     if sheet is None:
@@ -236,15 +241,15 @@ def _read_long(
 
     time, timed = sheet.numbers("time")
     found = _units_of(sheet, "time", "time_unit", "h")
-    scale, offset = _conversions(sheet, found, [clock], np.zeros(sheet.rows, np.int64))
-    time = time * scale + offset
+    scale, _ = _conversions(sheet, found, [clock], np.zeros(sheet.rows, np.int64))
+    time = _scaled(time, scale)
     for row in np.flatnonzero(timed & (time < 0)):
         sheet.add(row, "time", f"A time must not be negative, but is {time[row] / scale[row]:g}.")
 
     value, _ = sheet.numbers(number)
     found = _units_of(sheet, number, "unit", next(iter(known.values()), "mg/L"))
     scale, offset = _conversions(sheet, found, wanted, name)
-    value = value * scale + offset
+    value = _scaled(value, scale) + offset
 
     more = None
     if extra is not None and extra in sheet.columns:
@@ -260,8 +265,14 @@ def _read_long(
         rule = "positive" if extra == "sd" else "zero (a bolus) or positive"
         for row in np.flatnonzero(low):
             sheet.add(row, extra, f"A {extra} must be {rule}, but is {more[row]:g}.")
-        more = more * scale
-    _tell_duplicates(sheet, kind, twin, name, time, sheet.words(REPLICATE)[1] if REPLICATE in sheet.columns else twin)
+        more = _scaled(more, scale)
+    keys = [twin, name, time]
+    if REPLICATE in sheet.columns:
+        keys.append(sheet.words(REPLICATE)[1])
+    if extra == "duration" and more is not None:
+        keys.append(np.nan_to_num(more))  # a bolus and an infusion may begin together
+    twice = np.array([word in jumps for word in names])[name]
+    _tell_duplicates(sheet, kind, keys, twice)
     return _Long(sheet, shared, twins, twin, names, name, time, value, more)
 
 
@@ -287,7 +298,7 @@ def _read_covariates(path: pathlib.Path, model: type[Organ], problems: Problems)
             sheet.add(None, name, f"The header must say the unit, such as `{name} [{units[name]}]`.")
             continue
         scale, offset = _conversions(sheet, _Units([unit or "1"], None, name), [units[name]], one)
-        columns[name] = values * scale + offset
+        columns[name] = _scaled(values, scale) + offset
     # by twin, not by row: the two differ where a name stands twice, which is a problem already
     rows = np.zeros(len(twins), np.int64)
     rows[twin] = np.arange(sheet.rows)
@@ -353,6 +364,17 @@ def _conversions(
     return scale, offset
 
 
+def _scaled(values: Float[np.ndarray, " rows"], scale: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+    """Numbers times each row's scale, as `vht.model.units.scaled`."""
+    from vht.model.units import scaled
+
+    found = np.full(values.shape, np.nan)
+    for one in np.unique(scale[np.isfinite(scale)]):
+        rows = scale == one
+        found[rows] = scaled(values[rows], one)
+    return found
+
+
 def _amount(port: str, clock: str) -> str:
     """The unit of an amount given into a port: mg for a port in mg/h."""
     from vht.model.units import parse, registry
@@ -372,22 +394,23 @@ def _tell_rows(sheet: Sheet, rows: Bool[np.ndarray, " rows"], column: str, messa
 
 
 def _tell_duplicates(
-    sheet: Sheet, kind: str, twin: np.ndarray, name: np.ndarray, time: np.ndarray, replicate: np.ndarray
+    sheet: Sheet, kind: str, keys: Sequence[Shaped[np.ndarray, " rows"]], twice: Bool[np.ndarray, " rows"]
 ) -> None:
-    order = np.lexsort((time, replicate, name, twin))  # stable: rows that are alike stay in order
+    """Note rows that are alike in all keys, but for the second of those that may stand twice."""
+    order = np.lexsort(keys[::-1])  # stable: rows that are alike stay in order
     a, b = order[:-1], order[1:]
-    alike = np.ones(a.size, bool)
-    for key in (twin, name, time, replicate):
-        alike &= key[a] == key[b]
+    alike = np.logical_and.reduce([key[a] == key[b] for key in keys])
+    second = alike & ~np.concatenate([[False], alike])[: alike.size]
+    told = alike & ~(second & twice[b])
+    if not told.any():
+        return
     more = f", or number them in a column `{REPLICATE}` if each was measured" if kind == "observable" else ""
-    first = b[0:0]
-    if alike.any():
-        # the first of each run of rows that are alike
-        begins = np.concatenate([[True], ~alike])
-        first = order[np.maximum.accumulate(np.where(begins, np.arange(order.size), 0))][1:]
-        for row, earlier in sorted(zip(b[alike], first[alike], strict=True)):
-            where = sheet.lines[earlier]
-            sheet.add(row, None, f"The row has the same twin, time and {kind} as row {where}: keep one of them{more}.")
+    # the first of each run of rows that are alike
+    begins = np.concatenate([[True], ~alike])
+    first = order[np.maximum.accumulate(np.where(begins, np.arange(order.size), 0))][1:]
+    for row, earlier in sorted(zip(b[told], first[told], strict=True)):
+        where = sheet.lines[earlier]
+        sheet.add(row, None, f"The row has the same twin, time and {kind} as row {where}: keep one of them{more}.")
 
 
 def _compare_twins(chief: _Long | _Covariates, tables: Sequence[_Long | _Covariates]) -> None:

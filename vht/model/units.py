@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,9 @@ _DEFINITIONS = (
     "bpm = beat / minute",
     "unitless = []",
 )
+
+# every whole number up to it is a float
+_WHOLE = 2.0**53
 
 
 @functools.cache
@@ -111,7 +115,34 @@ def convert(values: Any, found: str, wanted: str) -> np.ndarray:
         UnitError: an unknown unit, or one of another dimension; names both.
     """
     scale, offset = conversion(found, wanted)
-    return np.asarray(np.asarray(values, dtype=np.float64) * scale + offset)
+    return scaled(values, scale) + offset
+
+
+def scaled(values: Any, scale: float) -> np.ndarray:
+    """Numbers times the scale of a conversion, each taken for the decimal that it prints as and rounded once.
+
+    So that what is equal stays equal: 0.3 d, 7.2 h and 432 min are one time, which products with 24 and 1/60 are not.
+
+    Args:
+        values: in any shape.
+        scale: as `conversion` gives it.
+    """
+    values = np.asarray(values, np.float64)
+    ratio = Fraction(scale).limit_denominator(10**12)
+    found = np.asarray(values * scale)
+    if abs(float(ratio) - scale) > 4.0 * np.finfo(float).eps * abs(scale):
+        return found
+    left = np.isfinite(values)
+    for power in 10.0 ** np.arange(16):
+        # whole numbers that a float holds: their quotient is rounded once
+        if not left.any() or power * ratio.denominator > _WHOLE:
+            break
+        with np.errstate(over="ignore"):
+            whole = np.rint(values * power)
+            fits = left & (whole / power == values) & (np.abs(whole) * ratio.numerator <= _WHOLE)
+            found = np.where(fits, whole * ratio.numerator / (power * ratio.denominator), found)
+        left &= ~fits
+    return found
 
 
 @functools.cache
