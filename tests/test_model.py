@@ -359,6 +359,20 @@ def test_sampled_twins_follow_the_prior_within_bounds():
     assert abs(np.log(spread / 0.1).std() - 0.1) < 0.01
 
 
+@pytest.mark.parametrize("own", [0.4, 3.0, 0.2])
+def test_twins_around_a_value_do_not_pile_up_at_its_bounds(own):
+    # bounds are (0.3, 3.0): beside one, at one, and a value beyond them, which is drawn around without them
+    drawn = Twins.sample(Windkessel3(R=own), 2000, seed=2, spread=0.5, only=["R"]).columns["R"]
+    ends = np.log(np.array([0.3, 3.0] if own >= 0.3 else [1e-9, 1e9]) / own) / 0.5
+    assert np.unique(drawn).size == 2000
+    assert stats.kstest(np.log(drawn / own) / 0.5, stats.truncnorm(*ends).cdf).pvalue > 0.01
+
+
+def test_nothing_spreads_around_zero():
+    assert (Twins.sample(Windkessel3(Zc=0.0), 3, spread=0.5, only=["Zc"]).columns["Zc"] == 0.0).all()
+    assert (Twins.sample(Windkessel3(Zc=0.1), 3, spread=0.0, only=["Zc"]).columns["Zc"] == 0.1).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -113,7 +113,8 @@ class Twins:
             n: how many twins.
             seed: equal seeds give equal cohorts.
             only: names of the parameters to draw; by default all that have a prior.
-            spread: draw log-normally around the model's values with this standard deviation of the logarithm instead.
+            spread: draw log-normally around the model's values with this standard deviation of the logarithm instead. A value
+                of the model's that lies outside its bounds, which say what is usual, is drawn around without them.
 
         Raises:
             ModelError: a parameter that is unknown, or has no prior to draw from; a number of twins, a seed or a spread that
@@ -235,7 +236,7 @@ def _draw(
     if prior is None:
         if spread is None or centre is None:
             raise ModelError(f"`{variable.name}` has no prior to draw from.")
-        return np.clip(centre * np.exp(spread * generator.standard_normal(n)), low, high)
+        return _around(centre, spread, (low, high), generator, n)
     # the inverse distribution function, between its values at the bounds: no draw lies outside, none piles up at one
     match prior:
         case Normal():
@@ -248,3 +249,18 @@ def _draw(
             return prior.median * np.exp(prior.sd * special.ndtri(generator.uniform(edges[0], edges[1], n)))
         case Uniform():
             return generator.uniform(max(low, prior.lower), min(high, prior.upper), n)
+
+
+def _around(
+    centre: float, spread: float, bounds: tuple[float, float], generator: np.random.Generator, n: int
+) -> Float[np.ndarray, " twins"]:
+    """Log-normal draws, within bounds that the centre itself keeps."""
+    from scipy import special
+
+    if centre == 0.0 or spread == 0.0:
+        return np.full(n, centre)
+    low, high = bounds if bounds[0] <= centre <= bounds[1] else (-np.inf, np.inf)
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.maximum(np.array([low, high]) / centre, 0.0))
+    edges = np.sort(special.ndtr(logs / spread))
+    return centre * np.exp(spread * special.ndtri(generator.uniform(edges[0], edges[1], n)))
