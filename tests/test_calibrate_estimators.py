@@ -416,7 +416,9 @@ def test_further_starts_are_where_the_user_says(free, low, high):
         {"y": Observable("concentration")},
         Measurements([0, 0], [1.0, 2.0], ["y", "y"], [5.0, 6.0]),
     )
-    places = design(problem.starts, problem.transforms, problem.drawn_from, starts=65, seed=0, spread=0.1)[0, 1:, 0]
+    places = design(
+        problem.starts, problem.transforms, problem.drawn_from, problem.scales, starts=65, seed=0, spread=0.1
+    )[0, 1:, 0]
     assert low <= places.min() and places.max() <= high
     # spread over all of it, and not heaped up at an edge
     on_scale = np.log(places)

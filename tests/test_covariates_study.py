@@ -69,6 +69,16 @@ def test_a_study_knows_its_people(study):
     np.testing.assert_allclose(left, 100.0 * np.exp(-CL / V * 6.0), rtol=1e-3)
 
 
+def test_starts_and_priors_are_the_reference_person_s(study):
+    text = STUDY.replace("[free.V]", '[free.V]\nstart = "20 L"\nprior = "model"')
+    problem, factor = study(text).problem, np.array([70.0, 35.0]) / 80.0
+    np.testing.assert_allclose(problem.starts[:, 0], 20.0 * factor)
+    np.testing.assert_allclose(problem.scales[:, 0], factor)
+    prior = '{ kind = "uniform", lower = "5 L", upper = "50 L" }'
+    with pytest.raises(InvalidStudy, match=r"`free\.V\.prior`: A uniform prior does not follow `covariates\.V`"):
+        study(STUDY.replace("[free.V]", f"[free.V]\nprior = {prior}"))
+
+
 def test_every_rule_of_a_study(study):
     text = STUDY.replace('genotype = { gene = "CYP2D6", fraction = 0.8 }', 'genotype = "risperidone"\nmaturation = {}')
     text = text.replace(

@@ -149,6 +149,7 @@ def calibrate_with(
             problem.starts[some],
             problem.transforms,
             problem.drawn_from,
+            problem.scales[some],
             starts=starts,
             seed=method.seed,
             spread=method.spread,
@@ -159,6 +160,7 @@ def calibrate_with(
             noises=noises,
             transforms=problem.transforms,
             priors=problem.priors,
+            scales=problem.scales[some],
             starts=begin,
         )
         report = None if progress is None else lambda ended: here(tell, first, ended)

@@ -56,6 +56,7 @@ class Task:
         noises: of each observable.
         transforms: of each free parameter.
         priors: of each free parameter, or None.
+        scales: what each twin multiplies the priors' values by.
         starts: natural scale.
     """
 
@@ -64,6 +65,7 @@ class Task:
     noises: Sequence[Noise]
     transforms: Sequence[Transform]
     priors: Sequence[Any]
+    scales: Float[np.ndarray, "twins parameters"]
     starts: Float[np.ndarray, "twins starts parameters"]
 
 
@@ -266,7 +268,7 @@ def objective(task: Task, scale: np.ndarray, lane_twin: np.ndarray) -> Callable[
                 # a curve can be finite and its square not
                 ok &= ~lost
                 told, value, jacobian = likelihood_at(value, jacobian, ok, twin)
-            penalties = [penalty(prior, natural[:, k]) for k, prior in enumerate(task.priors)]
+            penalties = [penalty(prior, natural[:, k], task.scales[twin, k]) for k, prior in enumerate(task.priors)]
             cost, slope, bend = (np.stack([p[i] for p in penalties], axis=1) for i in range(3))
             prior = (bend * stretch**2)[:, :, None] * np.eye(natural.shape[1])
             return Evaluation(

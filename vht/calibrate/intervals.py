@@ -292,6 +292,7 @@ def _slices(
             noises=[observable.noise for observable in problem.observables.values()],
             transforms=transforms,
             priors=problem.priors,
+            scales=problem.scales[some],
             starts=calibration.estimate[some][:, None],
         )
         evaluate = objective(task, task.layout.scale(), np.arange(some.size))

@@ -15,23 +15,25 @@ from vht.model import LogNormal, Normal, Prior, Uniform
 Values = Float[np.ndarray, "..."]
 
 
-def penalty(prior: Prior | None, natural: Values) -> tuple[Values, Values, Values]:
+def penalty(prior: Prior | None, natural: Values, scale: Values | float = 1.0) -> tuple[Values, Values, Values]:
     """Negative log-density without constants, its derivative, and a positive stand-in for its second derivative.
 
     Args:
         prior: the prior, or None.
         natural: values on the natural scale.
+        scale: what the prior's values are multiplied by.
 
     Returns:
         Three arrays of the values' shape, with respect to the natural scale.
     """
     match prior:
         case Normal():
-            z = (natural - prior.mean) / prior.sd
-            return 0.5 * z**2, z / prior.sd, np.full_like(natural, prior.sd**-2.0)
+            sd = prior.sd * scale * np.ones_like(natural)
+            z = (natural - prior.mean * scale) / sd
+            return 0.5 * z**2, z / sd, sd**-2.0
         case LogNormal():
             safe = np.maximum(natural, np.finfo(float).tiny)
-            z = np.log(safe / prior.median) / prior.sd
+            z = np.log(safe / (prior.median * scale)) / prior.sd
             return 0.5 * z**2, z / (prior.sd * safe), (prior.sd * safe) ** -2.0
         case _:
             zero = np.zeros_like(natural)
@@ -56,14 +58,15 @@ def quantile(prior: Prior, u: Values) -> Values:
             return prior.lower + u * (prior.upper - prior.lower)
 
 
-def share_below(prior: Prior, value: float) -> float:
+def share_below(prior: Prior, value: Values) -> Values:
     """The share of the prior that lies below a value, which may be infinite."""
     from scipy import special
 
     match prior:
         case Normal():
-            return float(special.ndtr((value - prior.mean) / prior.sd))
+            return special.ndtr((value - prior.mean) / prior.sd)
         case LogNormal():
-            return float(special.ndtr(np.log(value / prior.median) / prior.sd)) if value > 0.0 else 0.0
+            with np.errstate(divide="ignore"):
+                return special.ndtr(np.log(np.maximum(value, 0.0) / prior.median) / prior.sd)
         case Uniform():
-            return float(np.clip((value - prior.lower) / (prior.upper - prior.lower), 0.0, 1.0))
+            return np.clip((value - prior.lower) / (prior.upper - prior.lower), 0.0, 1.0)

@@ -33,12 +33,16 @@ class Free:
         start: where the search starts, one number or one a twin; a twin whose start is outside its domain fails. By default
             the twin's own column, else the model's value.
         prior: prior distribution; "model" takes the model's. None fits by maximum likelihood.
+        scale: what `start` (or the model's value, not a twin's own column) and `prior` are multiplied by, one positive
+            number or one a twin: they are then a reference person's, and this is what a twin's weight, age or genes say
+            (`vht.covariates`). Bounds stay as they are; a uniform prior, which is bounds, has no scale.
     """
 
     transform: Literal["identity", "log", "logit"] | None = None
     bounds: tuple[float, float] | None = None
     start: Any = None
     prior: Prior | Literal["model"] | None = None
+    scale: Any = 1.0
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,8 @@ class Problem:
 
     Raises:
         ModelError: a name that the model does not have (with the nearest one it has), bounds that are reversed, a start
-            outside its bounds, a transform that does not fit its bounds, a prior that is none, nothing free; a column, an
-            initial value or a table of the schedule with more or fewer rows than there are twins.
+            outside its bounds, a transform that does not fit its bounds, a prior that is none, a scale that is not positive,
+            nothing free; a column, an initial value or a table of the schedule with more or fewer rows than there are twins.
         DataError: measurements of an unknown observable or twin, or before the start.
     """
 
@@ -194,7 +198,7 @@ class Problem:
             if INITIAL + name in self.free:
                 raise ModelError(f"The initial value of `{name}` cannot be both given in `initial` and free.")
         self._check_rows()
-        _ = self.layout, self.transforms, self.starts
+        _ = self.layout, self.transforms, self.scales, self.starts
 
     def _check_rows(self) -> None:
         """Whatever differs from twin to twin must have a row for each."""
@@ -310,25 +314,46 @@ class Problem:
         return tuple(_transform(name, free, variable, prior) for (name, free), variable, prior in rows)
 
     @cached_property
+    def scales(self) -> Float[np.ndarray, "twins parameters"]:
+        """What each twin multiplies its start and its prior by."""
+        out = np.empty((len(self.twin_names), len(self.free)))
+        for k, ((name, free), prior) in enumerate(zip(self.free.items(), self.priors, strict=True)):
+            scale = self._by_twin("scale", name, free.scale)
+            if not ((scale > 0.0) & (scale < np.inf)).all():
+                raise ModelError(f"`scale` of `{name}` must be positive and finite, but got {free.scale!r:.100}.")
+            if isinstance(prior, Uniform) and (scale != 1.0).any():
+                raise ModelError(
+                    f"A uniform prior has no scale, but `{name}` has both: give a log-normal or normal one."
+                )
+            out[:, k] = scale
+        return out
+
+    def _by_twin(self, what: str, name: str, value: Any) -> Float[np.ndarray, "*twins"]:
+        found, twins = np.asarray(value, np.float64), len(self.twin_names)
+        if found.ndim > 1 or (found.ndim == 1 and found.size != twins):
+            raise ModelError(
+                f"`{what}` of `{name}` must be one number or one for each of {twins} twins, but got {found.shape}."
+            )
+        return found
+
+    @cached_property
     def starts(self) -> Float[np.ndarray, "twins parameters"]:
         """Each twin's first start, natural scale; NaN where it has one outside the domain."""
         twins = len(self.twin_names)
         out = np.empty((twins, len(self.free)))
         initials: Any = None
         for k, ((name, free), transform) in enumerate(zip(self.free.items(), self.transforms, strict=True)):
+            factor = np.asarray(free.scale, np.float64)
             if free.start is not None:
-                start = np.asarray(free.start, np.float64)
+                value = free.start
             elif name in self.columns:
-                start = self.columns[name]
+                value, factor = self.columns[name], 1.0
             elif name.startswith(INITIAL):
                 initials = initial_state(self.model) if initials is None else initials
-                start = np.asarray(getattr(initials, name.removeprefix(INITIAL)), np.float64)
+                value = getattr(initials, name.removeprefix(INITIAL))
             else:
-                start = np.asarray(getattr(self.model, name), np.float64)
-            if start.ndim > 1 or (start.ndim == 1 and start.size != twins):
-                raise ModelError(
-                    f"`start` of `{name}` must be one number or one for each of {twins} twins, but got {start.shape}."
-                )
+                value = getattr(self.model, name)
+            start = np.asarray(self._by_twin("start", name, value) * factor)
             inside = transform.contains(start)
             if start.ndim == 0 and not inside:
                 raise ModelError(f"`start` must lie inside {_domain(transform)}, but got {start:g} for `{name}`.")

@@ -30,6 +30,7 @@ def design(
     given: Float[np.ndarray, "twins parameters"],
     transforms: Sequence[Transform],
     priors: Sequence[Any],
+    scales: Float[np.ndarray, "twins parameters"],
     *,
     starts: int,
     seed: int,
@@ -41,6 +42,7 @@ def design(
         given: first start of each twin.
         transforms: of each parameter.
         priors: that each parameter is drawn from, or None.
+        scales: what each twin multiplies the prior's values by.
         starts: how many starts.
         seed: of the Latin hypercube.
         spread: standard deviation of the jitter for parameters without prior and without finite bounds: on the log scale
@@ -62,10 +64,7 @@ def design(
         lower, upper = transform.lower, transform.upper
         bounded = np.isfinite(lower) and np.isfinite(upper)
         normal = special.ndtri(u) * spread
-        below, above = (0.0, 1.0) if prior is None else (share_below(prior, lower), share_below(prior, upper))
-        if prior is not None and (above - below > LEAST_SHARE or not bounded):
-            drawn = quantile(prior, below + u * max(above - below, 0.0))
-        elif isinstance(transform, Log):
+        if isinstance(transform, Log):
             drawn = np.exp(np.log(lower) + u * np.log(upper / lower)) if bounded and lower > 0 else None
             drawn = given[:, k, None] * np.exp(normal) if drawn is None else drawn
         elif bounded:
@@ -74,5 +73,10 @@ def design(
             assert isinstance(transform, Identity)
             size = np.where(given[:, k] == 0, 1.0, np.abs(given[:, k]))
             drawn = given[:, k, None] + size[:, None] * normal
+        if prior is not None:
+            scale = scales[:, k, None]
+            below, above = share_below(prior, lower / scale), share_below(prior, upper / scale)
+            inside = np.maximum(above - below, 0.0)
+            drawn = np.where((inside > LEAST_SHARE) | (not bounded), scale * quantile(prior, below + u * inside), drawn)
         out[:, 1:, k] = transform.inverse(transform.forward(drawn))
     return out

@@ -74,7 +74,7 @@ class _Reader:
     def read(self) -> Study | None:
         from vht.calibrate import LevenbergMarquardt
         from vht.library import model
-        from vht.model import with_parameters
+        from vht.model import Uniform, with_parameters
 
         form = self.form
         try:
@@ -92,6 +92,13 @@ class _Reader:
             self._name(f"inputs.{name}", "input", name, self.inputs)
         given = bool(self.raw.get("covariates"))
         rules = Rules(self.note, self._number).read(form, self.parameters, self._name, given=given)
+        for name in form.covariates:
+            if name in free and isinstance(getattr(free[name], "prior", None), Uniform):
+                self.note(
+                    f"free.{name}.prior",
+                    f"A uniform prior does not follow `covariates.{name}`: give `bounds`, which hold for everyone, or a"
+                    " log-normal prior of the reference person.",
+                )
         files, simulation, solver = self._files(), self._simulation(), self._solver()
         if self.verb == "calibrate":
             if not self.raw.get("free"):

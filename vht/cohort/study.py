@@ -150,6 +150,7 @@ class Study:
             ModelError: free parameters, observables and tables that do not fit together.
         """
         from vht.calibrate import Problem
+        from vht.covariates.rules import factors
         from vht.solve import Tsit5
 
         data = self.data
@@ -157,9 +158,15 @@ class Study:
             raise InvalidStudy(
                 str(self.path), [("tables.measurements", "There is nothing to calibrate to: give a table.")]
             )
+        free = dict(self.free)
+        if data.people is not None:
+            # a start and a prior are the reference person's, as the model's values are
+            for name, factor in factors(self.model, data.people, self.rules).items():
+                if name in free:
+                    free[name] = dataclasses.replace(free[name], scale=factor)
         return Problem(
             model=self.model,
-            free=self.free,
+            free=free,
             observables=self.observables,
             measurements=data.measurements,
             schedule=data.schedule,

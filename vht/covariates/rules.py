@@ -187,12 +187,12 @@ def scale(base: Organ | type[Organ] | Twins, people: People, rules: Sequence[Rul
         DataError: a covariate that a rule needs is not known, or outside the range of its formula.
     """
     model = base.model if isinstance(base, Twins) else base
-    known, factors = parameters(model), _factors(model, people, rules)
+    known, found = parameters(model), factors(model, people, rules)
     columns: dict[str, np.ndarray] = {}
     if isinstance(base, Twins):
         order = _order(base, people)
         columns = {name: values[order] for name, values in base.columns.items()}
-    for name, factor in factors.items():
+    for name, factor in found.items():
         own = known[name].default if isinstance(base, type | Twins) else float(getattr(base, name))
         columns[name] = columns.get(name, np.full(len(people), own)) * factor
     return Twins(model, columns, people.names)
@@ -227,9 +227,10 @@ def priors(base: Organ | type[Organ], person: People, rules: Sequence[Rule]) -> 
     return found
 
 
-def _factors(
+def factors(
     model: Organ | type[Organ], people: People, rules: Sequence[Rule]
 ) -> dict[str, Float[np.ndarray, " people"]]:
+    """What each person's parameters are multiplied by, for those that have rules; see `scale`."""
     known, owner = parameters(model), (model if isinstance(model, type) else type(model)).__name__
     found: dict[str, np.ndarray] = {}
     for rule in rules:
