@@ -15,7 +15,7 @@ from systems import (
 
 from vht.errors import ModelError
 from vht.model import Organ, Scalar, Vars, port, state
-from vht.solve import Doses, Schedule, Signal, Tsit5, simulate, steady_state
+from vht.solve import Doses, Schedule, Signal, Status, Tsit5, simulate, steady_state
 from vht.solve.schedule import event_list
 
 TIGHT = Tsit5(rtol=1e-9, atol=1e-11)
@@ -216,8 +216,8 @@ def test_a_bolus_into_an_input_that_is_compared_is_refused():
         def rates(self, t, x, u):
             return self.State(A=jnp.maximum(u.d, 0.0 * u.d))
 
-    def given(duration):
-        doses = Doses([1.0, 2.0], [10.0, 5.0], duration)
+    def given(duration, time=1.0, amount=10.0):
+        doses = Doses(jnp.array([time, 2.0]), jnp.array([amount, 5.0]), duration)
         return simulate(Guarded(), np.array([3.0]), schedule=Schedule(doses={"d": doses}))
 
     for duration in (None, [0.5, 0.0]):
@@ -225,7 +225,23 @@ def test_a_bolus_into_an_input_that_is_compared_is_refused():
             ModelError, match=r"`rates` of `Guarded` compares its input `d`.*give the doses a `duration`"
         ):
             given(duration)
+        for traced in ({"time": 1.0}, {"amount": 10.0}):
+            with pytest.raises(ModelError, match="compares its input `d`"):
+                jax.jit(lambda duration=duration, **traced: given(duration, **traced).values["A"])(**traced)
+            with pytest.raises(ModelError, match="compares its input `d`"):
+                jax.grad(lambda traced, duration=duration: given(duration, **traced).values["A"].sum())(traced)
     np.testing.assert_allclose(given([1e-3, 0.5]).values["A"], [[15.0]], rtol=1e-9)
+
+    # where the duration itself is not known before, the twin fails
+    @jax.jit
+    def of(duration):
+        found = given(duration)
+        return found.values["A"], found.status
+
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(of(jnp.array([1e-3, 0.5]))[0], [[15.0]], rtol=1e-9)
+        value, status = of(jnp.array([0.5, 0.0]))
+    assert np.isnan(value).all() and status == Status.NON_FINITE
 
 
 def test_names_and_shapes_of_schedules_are_checked(unchecked_annotations):

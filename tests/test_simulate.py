@@ -13,7 +13,7 @@ from systems import Burst, Decay, Oral, Oscillator, decay, oscillator
 from vht_kernels import LoweringError
 
 from vht.errors import ModelError
-from vht.model import Organ, Scalar, Twins, Vars, constant, param, state
+from vht.model import Organ, Scalar, Twins, Vars, constant, param, port, state
 from vht.solve import Doses, Rodas5P, Schedule, Status, Tsit5, simulate, simulate_with_jacobian, steady_state
 from vht.solve.device import Place
 
@@ -438,3 +438,36 @@ def test_columns_and_times_with_names_of_their_own(unchecked_annotations):
 def test_an_empty_table_of_twins_is_not_a_cohort_of_nobody():
     with pytest.raises(ValueError, match="There are 0 names of twins"):
         simulate(Decay(), np.array([0.0, 1.0]), twins=Twins(Decay(), {}))
+
+
+class Tumour(Organ):
+    """What it gives is named as what a dataset has beside it."""
+
+    k: Scalar = param(0.5, "1/s", "decay")
+
+    class State(Vars):
+        growth: Scalar = state(1.0, "1", "size")
+
+    class Out(Vars):
+        status: Scalar = port("1", "three")
+        steps: Scalar = port("1", "four")
+        twin: Scalar = port("1", "five")
+        time: Scalar = port("1", "six")
+        time_: Scalar = port("1", "seven")
+
+    def rates(self, t, x, u):
+        return self.State(growth=-self.k * x.growth)
+
+    def outputs(self, t, x, u):
+        return self.Out(status=3.0, steps=4.0, twin=5.0, time=6.0, time_=7.0)
+
+
+def test_names_of_a_model_s_own_are_kept_in_datasets():
+    found = simulate(Tumour(), np.array([0.0, 1.0])).to_xarray()
+    kept = {name: float(found[name][0, -1]) for name in ("status", "steps", "twin_", "time__", "time_")}
+    assert kept == {"status": 3.0, "steps": 4.0, "twin_": 5.0, "time__": 6.0, "time_": 7.0}
+    assert found["status_"].dims == ("twin",) and found["status_"] == 0 and found["steps_"] > 1
+    assert found["time"].values.tolist() == [0.0, 1.0] and found["twin"].values.tolist() == [0]
+    rest = steady_state(Tumour()).to_xarray()
+    assert float(rest["growth"][0]) == pytest.approx(0.0, abs=1e-9) and float(rest["growth_"][0]) == pytest.approx(-0.5)
+    assert float(rest["twin_"][0]) == 5.0 and int(rest["status_"][0]) == 0 and float(rest["status"][0]) == 3.0

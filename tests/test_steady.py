@@ -166,6 +166,36 @@ def test_what_nothing_holds_is_singular():
     np.testing.assert_allclose(found.values["x"], [2.0, np.nan, np.nan, 0.0], atol=1e-9)
 
 
+class Cleared(Organ):
+    """An infusion against elimination that saturates, by Hill's equation."""
+
+    time = "h"
+    most: Scalar = param(2.0, "mg/h", "largest elimination")
+    n: Scalar = param(1.0, "1", "Hill coefficient")
+    half: Scalar = param(1.0, "mg", "amount at which half of it is reached")
+
+    class State(Vars):
+        x: Scalar = state(1.0, "mg", "amount")
+
+    class In(Vars):
+        infusion: Scalar = port("mg/h", "infusion", kind="flow")
+
+    def rates(self, t, x, u):
+        z = (x.x / self.half) ** self.n
+        return self.State(x=u.infusion - self.most * z / (1.0 + z))
+
+
+def test_where_rates_flatten_off_is_no_state():
+    # an inflow as large as the most that is eliminated: x grows without end, ever more slowly
+    n = np.array([1.0, 2.0, 4.0, 8.0])
+    found = steady_state(Cleared(), inputs={"infusion": 2.0}, twins={"n": n})
+    assert (found.status == FixedPointStatus.SINGULAR).all() and np.isnan(found.values["x"]).all()
+    almost = 2.0 * (1.0 - 1e-6)
+    found = steady_state(Cleared(), inputs={"infusion": almost}, twins={"n": n})
+    assert found.ok.all()
+    np.testing.assert_allclose(found.values["x"], (1e6 - 1.0) ** (1.0 / n), rtol=1e-3)
+
+
 class Switch(Organ):
     """``x' = r x (1 - x^2)``: two stable states and one between them."""
 

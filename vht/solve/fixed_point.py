@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -23,7 +24,7 @@ from vht.solve.request import Request
 from vht.solve.sensitivity import Direction
 from vht.solve.status import Status
 from vht.solve.system import Named, System, Values
-from vht.solve.trajectory import Failure, Label, Numbers
+from vht.solve.trajectory import Failure, Label, Numbers, beside
 
 if TYPE_CHECKING:
     import xarray
@@ -64,7 +65,7 @@ _MESSAGES = {
         "There is no one steady or periodic state: some combination of states stays as it was, or nothing holds it. If it is "
         "conserved, such as a closed volume of blood, declare it in the model's class `Conserved`, and the initial state's "
         "amount is kept (quantities that follow from one another only once); else look for parameters that switch a return "
-        "off, such as a clearance of zero."
+        "off, such as a clearance of zero, or an inflow as large as the most that is eliminated."
     ),
     FixedPointStatus.NO_CONVERGENCE: (
         "The budget was spent before the state repeated itself within the tolerance: try a larger budget, an initial state "
@@ -168,7 +169,11 @@ class FixedPoint(eqx.Module):
         return [Failure(i, self.name(i), status.label, status.message) for i, status in found]
 
     def to_xarray(self) -> xarray.Dataset:
-        """The values as a labelled dataset over ``twin``: unit, meaning and source in each variable's attributes."""
+        """The values as a labelled dataset over ``twin``: unit, meaning and source in each variable's attributes.
+
+        Beside them are `status`, `residual`, `growth`, `iterations`, `jacobians` and `steps`; for names that clash see
+        `Trajectory.to_xarray`.
+        """
         import xarray
 
         twins = np.arange(len(np.asarray(self.status))) if self.names is None else np.asarray(self.names, dtype=str)
@@ -179,22 +184,24 @@ class FixedPoint(eqx.Module):
             attributes = {"units": label.unit, "long_name": label.meaning, "kind": label.kind}
             if label.source:
                 attributes["source"] = label.source
-            data[name] = ("twin", np.asarray(value), attributes)
+            data[beside(name, self.values) if name == "twin" else name] = ("twin", np.asarray(value), attributes)
         s = self.settings
         codes = {
             "flag_values": [int(status) for status in FixedPointStatus],
             "flag_meanings": " ".join(status.label for status in FixedPointStatus),
         }
-        data["status"] = ("twin", np.asarray(self.status), {"long_name": "how the search ended", **codes})
-        data["residual"] = ("twin", np.asarray(self.residual), {"units": "1", "long_name": "distance from repeating"})
-        growth = {"units": f"1/{s.time_unit}", "long_name": "rate by which small disturbances grow"}
-        data["growth"] = ("twin", np.asarray(self.growth), growth)
-        for name, meaning in (
-            ("iterations", "periods simulated" if s.kind == "periodic" else "Newton iterations"),
-            ("jacobians", "Jacobians worked out"),
-            ("steps", "steps tried by the integration"),
-        ):
-            data[name] = ("twin", np.asarray(getattr(self, name)), {"long_name": meaning})
+        rate = {"units": f"1/{s.time_unit}", "long_name": "rate by which small disturbances grow"}
+        turns = "periods simulated" if s.kind == "periodic" else "Newton iterations"
+        search = {
+            "status": {"long_name": "how the search ended", **codes},
+            "residual": {"units": "1", "long_name": "distance from repeating"},
+            "growth": rate,
+            "iterations": {"long_name": turns},
+            "jacobians": {"long_name": "Jacobians worked out"},
+            "steps": {"long_name": "steps tried by the integration"},
+        }
+        for name, attributes in search.items():
+            data[beside(name, data)] = ("twin", np.asarray(getattr(self, name)), attributes)
         attributes = {
             "model": s.model,
             "kind": s.kind,
@@ -239,7 +246,7 @@ def checked_tolerance(tolerance: float | None, method: Method) -> float:
     """
     if tolerance is None:
         return method.rtol if method.rtol > 0.0 else 1e-8
-    if not (isinstance(tolerance, int | float) and 0.0 < tolerance < np.inf):
+    if not (isinstance(tolerance, Real) and 0.0 < float(tolerance) < np.inf):
         raise ValueError(f"`tolerance` must be a positive number, but got {tolerance!r}.")
     return float(tolerance)
 

@@ -121,7 +121,12 @@ class Request:
                 given = given._replace(start=spread(given.start, (count,)))  # type: ignore[arg-type]
         if names is not None and len(names) != count:
             raise ValueError(f"There are {len(names)} names of twins, but the columns hold {count}.")
-        tables, ordered = _in_order(given.schedule)
+        # what `check` refuses where it is known
+        doses = {
+            name: _spread_out(table) if not _concrete(table.duration) and compares(system, name) else table
+            for name, table in given.schedule.doses.items()
+        }
+        tables, ordered = _in_order(Schedule(doses, given.schedule.signals))
         given = given._replace(schedule=tables)
         plan = Plan(system, observed, tuple(lags.items()), count, method, "auto", ordered)
         return cls(model, plan, given, method, None if names is None else tuple(map(str, names)))
@@ -337,11 +342,21 @@ def _check_doses(name: str, doses: Doses) -> None:
 
 
 def _at_once(doses: Doses) -> bool:
-    """Whether some dose is known to be a bolus."""
-    if not all(map(_concrete, (doses.time, doses.amount, doses.duration))):
+    """Whether some dose is a bolus, or can be one as far as is known yet. For durations that are not, see `_spread_out`."""
+    if not _concrete(doses.duration):
         return False
-    at_once = True if doses.duration is None else np.asarray(doses.duration) == 0.0
-    return bool((at_once & (np.asarray(doses.time) < np.inf) & (np.asarray(doses.amount) != 0.0)).any())
+    found: Any = True if doses.duration is None else np.asarray(doses.duration) == 0.0
+    if _concrete(doses.time):
+        found = found & (np.asarray(doses.time) < np.inf)
+    if _concrete(doses.amount):
+        found = found & (np.asarray(doses.amount) != 0.0)
+    return bool(np.any(found))
+
+
+def _spread_out(doses: Doses) -> Doses:
+    """Doses of which those at once are no numbers, so that their twins end as `non_finite`."""
+    at_once = (doses.duration == 0.0) & (doses.time < np.inf) & (doses.amount != 0.0)  # type: ignore[operator]
+    return Doses(doses.time, jnp.where(at_once, jnp.nan, doses.amount), doses.duration)
 
 
 def _numbers(name: str, value: Any) -> Any:

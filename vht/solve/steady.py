@@ -387,8 +387,12 @@ class _Search:
         )
         fine = jnp.isfinite(matrix).all(axis=(1, 2)) & jnp.isfinite(rows).all(axis=(1, 2))
         size = jnp.max(jnp.abs(matrix), axis=2, keepdims=True)
+        # a rate that has flattened off, far out: it is zero but for rounding, and no state is there
+        before = jnp.abs(_jacobian(self.system, self.p, self.start, self.u)) * scale[:, None, :] / scale[:, :, None]
+        flat = jnp.any(size[:, :, 0] < SINGULAR * jnp.max(before, axis=2), axis=1)
         matrix = jnp.where(fine[:, None, None], matrix / jnp.where(size > 0.0, size, 1.0), 0.0)
-        singular = fine & ~(smallest_share(matrix, jnp.where(fine[:, None, None], rows, 0.0)) > SINGULAR)
+        share = smallest_share(matrix, jnp.where(fine[:, None, None], rows, 0.0))
+        singular = fine & ((flat & run.c.found) | ~(share > SINGULAR))
         status = jnp.where(run.c.found, FixedPointStatus.OK, FixedPointStatus.NO_CONVERGENCE)
         status = jnp.where(run.failed != Status.OK, run.failed, status)
         status = jnp.where(singular & (run.failed == Status.OK), FixedPointStatus.SINGULAR, status).astype(np.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -120,7 +121,9 @@ class Trajectory(eqx.Module):
     def to_xarray(self) -> xarray.Dataset:
         """The values as a labelled dataset: unit, meaning and source in each variable's attributes.
 
-        Dimensions are ``twin`` and ``time``, or ``twin`` and ``save`` where every twin has its own times.
+        Dimensions are ``twin`` and ``time``, or ``twin`` and ``save`` where every twin has its own times. Beside the values are
+        `status`, `steps` and `rejected`. A value named like a dimension is ``time_`` there; where one is named `steps`, it is
+        the solver's that are ``steps_``.
         """
         import xarray
 
@@ -142,11 +145,16 @@ class Trajectory(eqx.Module):
                 attributes = {"units": label.unit, "long_name": label.meaning, "kind": label.kind}
                 if label.source:
                     attributes["source"] = label.source
-            data[name] = (("twin", over), np.asarray(value), attributes)
+            key = beside(name, self.values) if name in ("twin", "time", "save") else name
+            data[key] = (("twin", over), np.asarray(value), attributes)
         codes = {"flag_values": [int(s) for s in Status], "flag_meanings": " ".join(s.label for s in Status)}
-        data["status"] = ("twin", np.asarray(self.status), {"long_name": "how the solve ended", **codes})
-        data["steps"] = ("twin", np.asarray(self.steps), {"long_name": "steps tried"})
-        data["rejected"] = ("twin", np.asarray(self.rejected), {"long_name": "steps refused by the error test"})
+        solve = {
+            "status": {"long_name": "how the solve ended", **codes},
+            "steps": {"long_name": "steps tried"},
+            "rejected": {"long_name": "steps refused by the error test"},
+        }
+        for name, described in solve.items():
+            data[beside(name, data)] = ("twin", np.asarray(getattr(self, name)), described)
         attributes = {
             "model": self.settings.model,
             "method": repr(self.settings.method),
@@ -155,3 +163,10 @@ class Trajectory(eqx.Module):
             **({"chosen": self.settings.note} if self.settings.note else {}),
         }
         return xarray.Dataset(data, coordinates, attributes)
+
+
+def beside(name: str, taken: Collection[str]) -> str:
+    """A name that is not taken: itself, or with ``_`` behind it."""
+    while name in taken:
+        name += "_"
+    return name
