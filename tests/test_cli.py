@@ -25,6 +25,7 @@ from vht.cohort.load import load_study
 from vht.library import catalogue, model
 from vht.model import parameters
 from vht.report import plots, runs
+from vht.report.curve_times import curve_times
 from vht.report.tables import model_tables, models_table
 
 MEASURED = "twin,time [h],observable,value,unit\n" + "".join(
@@ -259,7 +260,7 @@ class TestFigures:
         (home / "measurements.csv").write_text("twin,time [h],observable,value,unit\na,1,c,2,mg/L\nb,1,c,0,mg/L\n")
         study = load_study(home / "study.toml", "calibrate")
         calibration = study.calibrate()
-        curves = band(study.problem, calibration, plots.curve_times(study))
+        curves = band(study.problem, calibration, curve_times(study, calibration))
         plots.draw_calibration(home / "figures", study, calibration, curves)  # and nothing warns
         (low, high), (zero, one) = (axes.get_ylim() for axes in drawn[0].axes)
         assert 1 < low < 1.9 and 2.1 < high < 3 and -0.1 < zero < 0 and 1 < one < 2

@@ -199,7 +199,7 @@ def fitted_table(study: Study, calibration: Calibration) -> pa.Table:
 
 
 def curve_dataset(study: Study, calibration: Calibration, curves: Band) -> xarray.Dataset:
-    """Fitted curves with their bands as a labelled dataset."""
+    """Fitted curves with their bands as a labelled dataset, at times of each twin's own (see `vht.report.curve_times`)."""
     import xarray
 
     from vht.calibrate import CalibrationStatus
@@ -231,7 +231,13 @@ def curve_dataset(study: Study, calibration: Calibration, curves: Band) -> xarra
         "flag_meanings": " ".join(s.label for s in CalibrationStatus),
     }
     data["status"] = ("twin", calibration.status, {"long_name": "how the calibration ended", **codes})
-    clock = {"units": type(study.model).time, "long_name": "time since the twin's origin"}
+    clock = {
+        "units": type(study.model).time,
+        "long_name": "time since the twin's origin",
+        "comment": "Each twin's own times, ascending, up to its last measurement: those of its measurements, of doses and"
+        " measured inputs (the value before, then the value just after), and others in between. Of very many not all are"
+        " here. A row that has fewer repeats its last.",
+    }
     coordinates = {"twin": ("twin", np.asarray(curves.twins, str)), "time": (("twin", "save"), curves.times, clock)}
     return xarray.Dataset(data, coordinates, {"model": study.name, "title": study.title, "level": curves.level})
 

@@ -60,23 +60,6 @@ _STYLE = {
 }
 
 
-def curve_times(study: Study, points: int = 241) -> np.ndarray:
-    """Times for smooth curves, from the start to the last measurement of the cohort, be it left out by `since` or not.
-
-    Args:
-        study: whose cohort.
-        points: how many times.
-
-    Raises:
-        DataError: anything wrong with the tables.
-        ModelError: free parameters, observables and tables that do not fit together.
-    """
-    start, table = study.problem.start, study.everything.measurements
-    assert table is not None
-    last = float(np.max(table.time))
-    return np.linspace(start, last if last > start else start + 1.0, points)
-
-
 def draw_calibration(
     folder: pathlib.Path,
     study: Study,

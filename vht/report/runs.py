@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vht.cohort.store import write_calibration, write_simulation
 from vht.report import plots, tables
 from vht.report.console import Console
+from vht.report.curve_times import curve_times
 
 if TYPE_CHECKING:
     from vht.calibrate import Calibration
@@ -60,7 +61,8 @@ def run_calibration(study: Study, folder: pathlib.Path, console: Console, *, fig
         with console.stage("Fitting") as move:
             calibration = study.calibrate(progress=move)
         with console.stage("Drawing curves"):
-            curves = band(problem, calibration, plots.curve_times(study), backend=study.backend, device=study.device)
+            times = curve_times(study, calibration)
+            curves = band(problem, calibration, times, backend=study.backend, device=study.device)
         files = []
         if figures or (figures is None and len(calibration) <= DRAWN):
             with console.stage("Drawing figures") as move:
