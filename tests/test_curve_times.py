@@ -130,6 +130,24 @@ class TestDrawn:
             t, value = points.get_data()
             np.testing.assert_allclose(np.interp(t, *curve.get_data()), value, rtol=0.02)
 
+    def test_no_gap_where_measurements_begin_to_count(self, drawn):
+        curve, early = (line for line in drawn[1][0].axes[0].lines if line.get_marker() == "None")
+        assert early.get_xdata()[-1] == curve.get_xdata()[0] and early.get_xdata()[-2] < 0.4 <= curve.get_xdata()[0]
+
+    def test_each_twin_has_an_axis_as_long_as_itself(self, drawn):
+        for axes, last in zip(drawn[1][0].axes, (4, 1000, 1), strict=False):
+            assert axes.get_xlim() == pytest.approx((-0.02 * last, 1.02 * last))
+            assert any(tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks())
+
+    def test_no_ticks_where_nothing_is_drawn(self, drawn):
+        assert [bool(len(axes.get_yticks())) for axes in drawn[1][1].axes[:3]] == [True, True, False]
+
+    def test_the_legend_covers_nothing(self, drawn):
+        for figure in drawn[1][2:]:
+            figure.draw_without_rendering()
+            legend = figure.axes[0].get_legend().get_window_extent()
+            assert not any(legend.overlaps(axes.get_window_extent()) for axes in figure.axes)
+
     def test_stored_curves_say_what_their_times_are(self, drawn):
         with xarray.open_zarr(drawn[0] / "curves.zarr") as curves:
             assert curves["time"].dims == ("twin", "save") and "own times" in curves["time"].attrs["comment"]

@@ -143,9 +143,11 @@ def _fit(
         axes.fill_between(
             times, low, high, color=CURVE, alpha=0.30, linewidth=0, label=f"{percent} band of the curve", zorder=2
         )
-        before = times < used_from
-        axes.plot(times[~before], line[~before], color=CURVE, linewidth=1.8 * size, label="fitted curve", zorder=3)
-        axes.plot(times[before], line[before], color=CURVE, linewidth=1.2 * size, linestyle=(0, (3, 2)), zorder=3)
+        early = int(np.searchsorted(times, used_from))
+        axes.plot(times[early:], line[early:], color=CURVE, linewidth=1.8 * size, label="fitted curve", zorder=3)
+        if early:
+            before = slice(early + 1)
+            axes.plot(times[before], line[before], color=CURVE, linewidth=1.2 * size, linestyle=(0, (3, 2)), zorder=3)
     else:
         from vht.calibrate import CalibrationStatus
 
@@ -164,9 +166,11 @@ def _fit(
 
 def _limits(axes: Axes, time: np.ndarray, value: np.ndarray, curves: Band, twin: int, name: str) -> None:
     """A wide band must not squeeze the measurements: the axes follow the points, the curve and a share of the band."""
+    _span(axes, curves.times[twin])
     line = curves.value[name][twin]
     seen = np.concatenate([value, line[np.isfinite(line)]])
     if not seen.size:
+        axes.set_yticks([])
         return
     low, high = float(seen.min()), float(seen.max())
     reach = max(high - low, 1e-12 * abs(high), np.finfo(float).tiny)
@@ -180,8 +184,11 @@ def _limits(axes: Axes, time: np.ndarray, value: np.ndarray, curves: Band, twin:
     if seen.min() >= 0.0:
         low = 0.0 if seen.min() < 0.4 * high else max(low, 0.0)
     axes.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
-    span = float(curves.times[twin][-1])
-    axes.set_xlim(-0.02 * span, 1.02 * span)
+
+
+def _span(axes: Axes, times: np.ndarray) -> None:
+    first, last = float(times.min()), float(times.max())
+    axes.set_xlim(first - 0.02 * (last - first), last + 0.02 * (last - first))
 
 
 def _overview(
@@ -196,11 +203,16 @@ def _overview(
     columns = min(len(page), 4 if len(page) > 6 or len(page) == 4 else 3)
     rows = math.ceil(len(page) / columns)
     figure = _figure(3.1 * columns + 0.5, 2.35 * rows + 1.1)
-    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    spans = np.ptp(curves.times[page], axis=1)
+    # one axis of time for all, unless someone would have less than half of it
+    shared = bool(2 * spans.min() >= spans.max())
+    grid = figure.subplots(rows, columns, sharex=shared, squeeze=False)
     for axes, twin in zip(grid.flat, page, strict=False):
         _fit(axes, study, calibration, curves, points, twin, name, size=0.8)
         axes.set_title(_twin(calibration.twins[twin]), loc="left", fontsize=9.5, fontweight="bold", pad=4)
-    _time_axes(study, grid, len(page))
+    if shared:
+        _span(grid.flat[0], curves.times[page])
+    _time_axes(study, grid, len(page), shared)
     handles, labels = _legend(grid.flat[: len(page)])
     figure.suptitle(study.title, x=0.012, ha="left", fontsize=13, fontweight="bold")
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
@@ -223,7 +235,10 @@ def _single(
     title = study.title if len(calibration) == 1 else f"{study.title}: {_twin(calibration.twins[twin])}"
     figure.suptitle(title, x=0.015, ha="left", fontsize=12, fontweight="bold")
     handles, labels = _legend(grid.flat)
-    grid.flat[0].legend(handles, labels, loc="upper right", fontsize=9)
+    # above the axes: within them it would cover points
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.3}
+    columns = 2 if len(labels) == 4 else 3
+    grid.flat[0].legend(handles, labels, ncols=columns, fontsize=9, columnspacing=1.5, **place)
     parts = []
     for k, (name, unit) in enumerate(zip(calibration.parameters, calibration.units, strict=True)):
         if np.isfinite(calibration.estimate[twin, k]):
@@ -307,13 +322,13 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _time_axes(study: Study, grid: Any, filled: int) -> None:
-    """Hide the empty places of the last row, above which the time has to be written too."""
+def _time_axes(study: Study, grid: Any, filled: int, shared: bool = True) -> None:
+    """Hide the empty places of the last row, above which the time has to be written too; and everywhere unless shared."""
     columns = grid.shape[1]
     for i, axes in enumerate(grid.flat):
         lowest = i + columns >= filled
         axes.set_visible(i < filled)
-        axes.tick_params(labelbottom=lowest)
+        axes.tick_params(labelbottom=lowest or not shared)
         axes.set_xlabel(f"time [{type(study.model).time}]" if lowest else "")
 
 
