@@ -326,6 +326,8 @@ def test_malformed_people(columns, message):
         ({"twin": ["1"], "weight [cm]": [70.0]}, r"`weight \[cm\]`: `cm` \(length\) cannot be converted"),
         ({"twin": ["1"], "creatinine [mmHg]": [70.0]}, "cannot be converted to `mg/dL`"),
         ({"twin": ["1"], "weight [kg]": ["x"]}, "every cell must be a number"),
+        ({"twin": ["1"], "weight [kg]": [70.0], "weight [lb]": [100.0]}, "there is a column `weight` already"),
+        ({"twin": ["1", "1"], "weight [kg]": [70.0, 80.0]}, "Each person has one row, but `1` has several"),
     ],
 )
 def test_malformed_tables(table, message):
@@ -336,6 +338,20 @@ def test_malformed_tables(table, message):
 def test_no_such_file(tmp_path):
     with pytest.raises(DataError, match="there is no such file"):
         People.read(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="is a folder; give a table of people"):
+        People.read(tmp_path)
+
+
+def test_what_is_not_known_of_someone(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("twin,weight [kg],age [y],postmenstrual_age [week],sex\na,70,40,,\nb,5,,50,male\n")
+    read = People.read(path)
+    assert read.columns["sex"].tolist() == ["", "male"] and np.isnan(read.columns["age"][1])
+    weeks = np.array([40.0 + 52.18 * 40.0, 50.0])
+    np.testing.assert_allclose(Maturation("CL").factor(read), maturation(weeks))
+    assert People({"sex": [None, np.nan, "male"]}).columns["sex"].tolist() == ["", "", "male"]
+    with pytest.raises(DataError, match="needs `sex`, which is not known of `a`"):
+        Allometry("CL", size="blood_volume").factor(People({**read.columns, "height": [170.0, 60.0]}, read.names))
 
 
 # ---------------------------------------------------------------------------------------------------- rules
@@ -401,7 +417,7 @@ def test_what_is_missing(people):
         scale(Drug1, People({"age": [3.0]}), [Allometry("CL")])
     with pytest.raises(DataError, match="Allometry of `CL` needs `weight`, but known are none"):
         scale(Drug1, People({}, ["Ada"]), [Allometry("CL")])
-    with pytest.raises(ModelError, match="needs a positive weight, but `0` has nan"):
+    with pytest.raises(DataError, match="Allometry of `CL` needs `weight`, which is not known of `0`"):
         scale(Drug1, People({"weight": [np.nan]}), [Allometry("CL")])
 
 

@@ -201,6 +201,25 @@ def test_everything_wrong_with_people_at_once(study, people, expected):
         assert any((p.row, p.column) == (row, column) and message in p.message for p in found), (message, found)
 
 
+def test_a_cell_may_be_empty_where_no_rule_needs_it(study):
+    # an adult of whom the age is known and a child of whom it is counted from conception; no creatinine, which nobody asks for
+    text = STUDY.replace('genotype = { gene = "CYP2D6", fraction = 0.8 }', "maturation = {}")
+    head = "twin,weight [kg],age [year],postmenstrual_age [week],creatinine [mg/dL],sex\n"
+    twins = study(text, head + "Ada,70,40,,,female\nBen,7,,60,,\n").tabled
+    mature = np.concatenate([maturation(40.0 + 52.18 * np.array([40.0])), maturation(np.array([60.0]))])
+    np.testing.assert_allclose(twins.columns["CL"], 3.0 * np.array([1.0, 0.1**0.75]) * mature)
+    for people, row, column, message in (
+        ("Ada,70,40,,,female\nBen,7,,,,\n", 3, "age [year]", "The cell is empty, but the rules for `CL` need it."),
+        ("Ada,70,40,,,female\nBen,,,60,,\n", 3, "weight [kg]", "The cell is empty, but the rules for `CL` need it."),
+    ):
+        with pytest.raises(DataError) as caught:
+            _ = study(text, head + people).tabled
+        assert (row, column, message) in [(p.row, p.column, p.message) for p in caught.value.problems]
+    without = head.replace("age [year],", "", 1)
+    with pytest.raises(DataError, match="row 3: For `CL`: Maturation of `CL` needs `age`, but known are only"):
+        _ = study(text, without + "Ada,70,90,,female\nBen,7,,,\n").tabled
+
+
 def test_nobody_is_simulated_for_an_empty_table(study):
     """Not one twin with the model's own values."""
     with pytest.raises(DataError, match="it has a header and no rows"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -136,26 +135,30 @@ def read_people(
         if name in UNITS:
             columns[name], good[name] = _numbers(sheet, name)
         elif name == "sex" or name in ACTIVITY:
-            words, codes = sheet.words(name)
+            words, codes = sheet.words(name, needed=False)
             columns[name] = np.array(words)[codes]
-            good[name] = columns[name] != ""
+            good[name] = np.ones(sheet.rows, bool)
         else:
             continue
         for row, message in impossible(name, columns[name]):
             if good[name][row]:
                 sheet.add(row, name, message)
                 good[name][row] = False
+    needed: dict[tuple[int, str], Rule] = {}
     for rule in rules:
-        _try(rule, sheet, columns, good)
+        for cell in _try(rule, sheet, columns, good):
+            needed.setdefault(cell, rule)
+    for (row, name), rule in needed.items():
+        sheet.add(row, name, f"The cell is empty, but the rules for `{rule.parameter}` need it.")
     people = People(columns, [twins[code] for code in twin]) if len(problems.found) == count else None
     return sheet, twins, twin, people
 
 
 def _numbers(sheet: Sheet, name: str) -> tuple[Float[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
-    """A covariate in its own unit, and which rows have one."""
+    """A covariate in its own unit, NaN where its cell is empty, and in which rows nothing is wrong with it."""
     from vht.covariates.people import UNITS, converted
 
-    values, good = sheet.numbers(name)
+    values, good = sheet.numbers(name, needed=False)
     try:
         if name in sheet.units:
             return converted(name, values, sheet.units[name]), good
@@ -165,36 +168,51 @@ def _numbers(sheet: Sheet, name: str) -> tuple[Float[np.ndarray, " rows"], Bool[
     return values, np.zeros(sheet.rows, bool)
 
 
-def _try(rule: Rule, sheet: Sheet, columns: Mapping[str, np.ndarray], good: Mapping[str, np.ndarray]) -> None:
+def _try(
+    rule: Rule, sheet: Sheet, columns: Mapping[str, np.ndarray], good: Mapping[str, np.ndarray]
+) -> list[tuple[int, str]]:
     """Note what a rule needs and does not find, and to whom it cannot be applied.
 
     Args:
         rule: to try.
         sheet: the table.
         columns: its covariates.
-        good: which of their cells can be used; what is wrong with the others has been noted.
+        good: with which of their cells nothing is wrong; what is wrong with the others has been noted. One may be empty.
+
+    Returns:
+        The empty cells that it needs.
     """
     from vht.covariates import Genotype, People
-    from vht.covariates.people import NotKnown
+    from vht.covariates.people import NotKnown, unknown
 
     try:
         rule.factor(People({name: values[:0] for name, values in columns.items()}, []))
     except NotKnown as error:
         sheet.add(None, error.covariate, f"The column is missing: {error}")
-        return
-    whole = np.logical_and.reduce([np.ones(sheet.rows, bool), *good.values()])
-    failed = _failures(rule, People({name: values[whole] for name, values in columns.items()}), np.flatnonzero(whole))
-    for row in np.flatnonzero(~whole):
-        one = People({name: values[[row]] for name, values in columns.items() if good[name][row]}, [row])
-        with contextlib.suppress(NotKnown):
-            failed += _failures(rule, one, np.array([row]))
-    rows: dict[str, list[int]] = {}
+        return []
+    failed: list[tuple[int, str]] = []
+    empty: list[tuple[int, str]] = []
+    # people of whom as much is known are taken together
+    usable = np.stack([good[name] & ~unknown(values) for name, values in columns.items()])
+    kinds, kind = np.unique(usable, axis=1, return_inverse=True)
+    for number, has in enumerate(kinds.T):
+        rows = np.flatnonzero(kind.ravel() == number)
+        known = {name: values[rows] for (name, values), usable in zip(columns.items(), has, strict=True) if usable}
+        try:
+            failed += _failures(rule, People(known, rows.tolist()), rows)
+        except NotKnown as error:
+            if error.covariate not in columns:
+                failed += [(int(row), str(error)) for row in rows]
+                continue
+            empty += [(int(row), error.covariate) for row in rows[good[error.covariate][rows]]]
+    told: dict[str, list[int]] = {}
     for row, message in sorted(failed):
-        rows.setdefault(message, []).append(row)
-    for message, (first, *more) in rows.items():
+        told.setdefault(message, []).append(row)
+    for message, (first, *more) in told.items():
         others = f" (and in {len(more):,} more row{'s' if len(more) > 1 else ''})" if more else ""
         column = rule.effect.gene if isinstance(rule, Genotype) else None
         sheet.add(first, column, f"For `{rule.parameter}`: {message}{others}")
+    return empty
 
 
 def _failures(rule: Rule, people: People, rows: Int[np.ndarray, " people"]) -> list[tuple[int, str]]:

@@ -94,10 +94,10 @@ class Sheet:
         header = None if column is None else self.headers.get(column, column)
         self.problems.add(self.file, None if row is None else int(self.lines[row]), header, message)
 
-    def words(self, name: str) -> tuple[list[str], Int[np.ndarray, " rows"]]:
+    def words(self, name: str, *, needed: bool = True) -> tuple[list[str], Int[np.ndarray, " rows"]]:
         """A column of names: the different ones in order of appearance, and for each row which one it has.
 
-        Empty cells are problems, and have the code of the empty name.
+        Empty cells are problems if the column is `needed`, and have the code of the empty name.
         """
         import pyarrow as pa
 
@@ -114,7 +114,7 @@ class Sheet:
                 return [""], np.zeros(self.rows, np.int64)
         coded = pc.fill_null(column, "").dictionary_encode()
         words, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        if "" in words:
+        if needed and "" in words:
             for row in np.flatnonzero(codes == words.index("")):
                 self.add(row, name, "The cell is empty.")
         return words, codes

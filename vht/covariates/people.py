@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pathlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from vht.covariates.formulas import SEXES
 from vht.covariates.genes import ACTIVITY
@@ -52,7 +53,7 @@ class People:
 
     Raises:
         DataError: an unknown covariate (suggests the nearest), columns of different lengths, a sex that is neither, a number
-            that is none or that nobody has. NaN is allowed, until a rule needs it.
+            that is none or that nobody has, two people of one name. NaN, or an empty text, is allowed until a rule needs it.
     """
 
     def __init__(self, columns: Mapping[str, Sequence[Any] | np.ndarray], names: Sequence[Any] | None = None) -> None:
@@ -64,7 +65,9 @@ class People:
                 except (ValueError, TypeError) as error:
                     raise DataError(f"`{name}` must be numbers in {UNITS[name]}: {error}.") from None
             elif name == "sex" or name in ACTIVITY:
-                self.columns[name] = np.asarray(column).astype(str)
+                # nothing is None, or NaN as pandas has it
+                words = ["" if cell is None or cell != cell else str(cell) for cell in column]
+                self.columns[name] = np.array(words, str)
             else:
                 raise DataError(f"There is no covariate `{name}`.{nearest(name, [*UNITS, 'sex', *ACTIVITY])}")
         lengths = {name: np.shape(values) for name, values in self.columns.items()}
@@ -74,6 +77,9 @@ class People:
             raise DataError(f"Each covariate has one value a person, but got the shapes {lengths}.")
         n = next(iter(lengths.values()), (0,))[0]
         self.names: tuple[str, ...] = tuple(map(str, range(n) if names is None else names))
+        if len(set(self.names)) < n:
+            twice = Counter(self.names).most_common(1)[0][0]
+            raise DataError(f"Each person has one row, but `{twice}` has several.")
         for name, values in self.columns.items():
             for row, message in impossible(name, values):
                 raise DataError(f"`{self.names[row]}`: {message}")
@@ -100,21 +106,26 @@ class People:
             wanted_by: what needs it, for the message.
 
         Raises:
-            NotKnown: it is not known.
+            NotKnown: it is not known, of some person or of all.
         """
         if name not in self.columns:
             known = ", ".join(f"`{column}`" for column in self.columns)
             raise NotKnown(name, f"{wanted_by} needs `{name}`, but known are {f'only {known}' if known else 'none'}.")
-        return self.columns[name]
+        values = self.columns[name]
+        missing = np.flatnonzero(unknown(values))
+        if missing.size:
+            raise NotKnown(name, f"{wanted_by} needs `{name}`, which is not known of `{self.names[missing[0]]}`.")
+        return values
 
     @classmethod
     def from_table(cls, table: pa.Table, file: str = "table") -> People:
         """Covariates from an Arrow table: a column `twin`, and columns ``weight [kg]``; units are converted.
 
-        Creatinine may be in mol per volume too.
+        Creatinine may be in mol per volume too. A cell may be empty.
 
         Raises:
-            DataError: no column `twin`, an unknown covariate, a number without a unit or with one that does not fit.
+            DataError: no column `twin`, an unknown covariate or one that is there twice, a number without a unit or with one
+                that does not fit; as `People`.
         """
         if "twin" not in table.column_names:
             raise DataError(f"{file}: covariates have a column `twin`, but got {', '.join(table.column_names)}.")
@@ -124,13 +135,15 @@ class People:
                 continue
             found = _HEADER.match(header)
             name, unit = (found["name"], found["unit"]) if found is not None else (header, None)
+            if name in columns or table.column_names.count(header) > 1:
+                raise DataError(f"{file}, column `{header}`: there is a column `{name}` already.")
             cells = table.column(header).to_pylist()
             if name in UNITS:
                 if not unit:
                     raise DataError(
                         f"{file}, column `{header}`: the header must say the unit, such as `{name} [{UNITS[name]}]`."
                     )
-                if any(not isinstance(cell, int | float) for cell in cells):
+                if any(not isinstance(cell, int | float | None) for cell in cells):
                     raise DataError(f"{file}, column `{header}`: every cell must be a number.")
                 try:
                     cells = converted(name, np.array(cells, np.float64), unit)
@@ -144,11 +157,17 @@ class People:
 
     @classmethod
     def read(cls, path: str | pathlib.Path) -> People:
-        """Read covariates from CSV or Parquet; see `from_table`."""
+        """Read covariates from CSV or Parquet; see `from_table`.
+
+        Raises:
+            DataError: no such file, or one that cannot be read; as `from_table`.
+        """
         import pyarrow as pa
         import pyarrow.csv
         import pyarrow.parquet
 
+        if pathlib.Path(path).is_dir():
+            raise DataError(f"{path} is a folder; give a table of people.")
         try:
             if pathlib.Path(path).suffix == ".parquet":
                 table = pyarrow.parquet.read_table(path)
@@ -157,6 +176,8 @@ class People:
                 table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=words))
         except FileNotFoundError as error:
             raise DataError(f"{path}: there is no such file.") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
         except pa.ArrowInvalid as error:
             raise DataError(f"{path}: {error}") from error
         return cls.from_table(table, str(path))
@@ -181,12 +202,17 @@ def converted(name: str, values: Float[np.ndarray, " people"], unit: str) -> Flo
         raise
 
 
+def unknown(values: np.ndarray) -> Bool[np.ndarray, " people"]:
+    """Of whom a covariate is not known."""
+    return np.isnan(values) if values.dtype.kind == "f" else values == ""
+
+
 def impossible(name: str, values: np.ndarray) -> list[tuple[int, str]]:
     """Which values of a covariate nobody has: number of the person, and what is wrong."""
     if name == "sex":
         return [
             (int(row), f'`sex` must be "male" or "female", but got "{values[row]}".')
-            for row in np.flatnonzero(~np.isin(values, SEXES))
+            for row in np.flatnonzero(~np.isin(values, (*SEXES, "")))
         ]
     if name not in LIMITS:
         return []

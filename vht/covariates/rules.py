@@ -91,10 +91,12 @@ class Maturation:
 
     def factor(self, people: People) -> Float[np.ndarray, " people"]:
         """See `Rule`. Without a postmenstrual age, people are taken to be born at 40 weeks."""
-        if "postmenstrual_age" in people.columns:
-            return maturation(people.columns["postmenstrual_age"], self.half, self.hill)
-        age = people.known("age", f"Maturation of `{self.parameter}`")
-        return maturation(40.0 + age * 52.18, self.half, self.hill)
+        weeks = people.columns.get("postmenstrual_age", np.full(len(people), np.nan)).copy()
+        other = np.isnan(weeks)
+        if other.any() or "postmenstrual_age" not in people.columns:
+            age = people[other].known("age", f"Maturation of `{self.parameter}`")
+            weeks[other] = 40.0 + age * 52.18
+        return maturation(weeks, self.half, self.hill)
 
 
 @dataclasses.dataclass(frozen=True)
