@@ -251,3 +251,7 @@ def test_names_and_shapes_of_schedules_are_checked(unchecked_annotations):
         simulate(Oral(), np.array([1.0]), schedule=Schedule(doses={"dose": Doses(np.zeros(2), np.zeros(1))}))
     with pytest.raises(ValueError, match="got NaN or -inf in `dose`"):
         simulate(Oral(), np.array([1.0]), schedule=Schedule(doses={"dose": Doses(np.array([np.nan]), np.zeros(1))}))
+    with pytest.raises(ValueError, match="got NaN or -inf in `dose`"):
+        simulate(Oral(), np.array([1.0]), schedule=Schedule(signals={"dose": Signal([-np.inf, 0.0], [0.0, 1.0])}))
+    with pytest.raises(TypeError, match=r"`doses` of a schedule must map inputs to `Doses\(\.\.\.\)`, but got Doses"):
+        simulate(Oral(), np.array([1.0]), schedule=Schedule(doses=Doses(np.zeros(1), np.zeros(1))))

@@ -70,7 +70,8 @@ _MESSAGES = {
     FixedPointStatus.NO_CONVERGENCE: (
         "The budget was spent before the state repeated itself within the tolerance: try a larger budget, an initial state "
         "nearer by, a looser `tolerance` or a `method` with a tighter `rtol`. There may also be no such state: simulate the "
-        "twin and see whether it grows, drifts or repeats itself only after several periods."
+        "twin and see whether it grows, drifts (what the model declares in `Conserved` must be kept by its rates) or repeats "
+        "itself only after several periods."
     ),
     FixedPointStatus.NOT_PERIODIC: (
         "The rates after one `period` are not those before it, so that nothing repeats: give the period of what drives "

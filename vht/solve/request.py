@@ -178,9 +178,9 @@ class Request:
         for name, signal in schedule.signals.items():
             if np.shape(signal.time)[-1] == 0:
                 raise ValueError(f"A signal must hold at least one value, but got none in `{name}`.")
-            if _concrete(signal.time) and np.isnan(signal.time).any():
+            if _concrete(signal.time) and (np.isnan(signal.time) | np.isneginf(signal.time)).any():
                 raise ValueError(
-                    f"Times of signals must be numbers (or +inf to fill up a row), but got NaN in `{name}`."
+                    f"Times of signals must be numbers (or +inf to fill up a row), but got NaN or -inf in `{name}`."
                 )
 
     def direction(self, name: str) -> Direction:
@@ -266,6 +266,10 @@ def _check_kinds(model: Any, twins: Any, initial: Any, schedule: Any, observe: A
         raise TypeError(f"`schedule` must be a `Schedule`, but got {type(schedule).__name__}.")
     if schedule is not None:
         for kind, tables, wanted in (("doses", schedule.doses, Doses), ("signals", schedule.signals, Signal)):
+            if not isinstance(tables, Mapping):
+                raise TypeError(
+                    f"`{kind}` of a schedule must map inputs to `{wanted.__name__}(...)`, but got {type(tables).__name__}."
+                )
             for name, table in tables.items():
                 if not isinstance(table, wanted):
                     raise TypeError(
