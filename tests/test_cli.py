@@ -1,13 +1,7 @@
 """The command line: what it prints, its exit codes, and that bad input leaves nothing behind."""
 
-import contextlib
 import io
 import json
-import os
-import pathlib
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow.csv
@@ -58,31 +52,6 @@ vary = ["CL"]
 """
 
 
-SIMULATE = ["simulate", "simulation.toml", "--out", "above/out", "--no-figures"]
-# the signal comes in a destructor, where what is raised is lost, and then compiled code runs
-SIGNALLED = """
-import ctypes, os, signal, vht.cohort.store as store
-
-class Last:
-    def __del__(self):
-        os.kill(os.getpid(), {number})
-        ctypes.CDLL(None).sleep(60)
-
-# a process that a shell started in the background is deaf to it
-signal.signal(signal.SIGINT, signal.default_int_handler)
-store.write_settings = lambda *_, **__: Last() and None
-import vht.cli; vht.cli.main()
-"""
-BUSY = """
-import signal, time
-from vht.cohort.study import Study
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-Study.simulate = lambda *_, **__: time.sleep(60)
-import vht.cli; vht.cli.main()
-"""
-
-
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A folder with a study, which is where the program runs."""
@@ -96,11 +65,6 @@ def home(tmp_path, monkeypatch):
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def program(text, *arguments, cwd, stdout=subprocess.PIPE):
-    command = [sys.executable, "-c", text, *arguments]
-    return subprocess.run(command, cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
 
 
 def calibrate(*more):
@@ -444,42 +408,6 @@ class TestOutput:
         done = calibrate("--debug")
         assert done.exit_code == 1 and "Traceback" in done.stderr and "ZeroDivisionError" in done.stderr
 
-    @pytest.mark.parametrize(
-        "number,code,said,document",
-        [
-            (signal.SIGINT, 130, "error: Interrupted; nothing was written.\n", '{\n  "error": "interrupted"\n}\n'),
-            (signal.SIGTERM, 143, "", ""),
-        ],
-    )
-    def test_a_signal_leaves_nothing_behind(self, home, number, code, said, document):
-        before = listing(home)
-        done = program(SIGNALLED.format(number=int(number)), *SIMULATE, "--json", cwd=home)
-        assert (done.returncode, done.stderr, done.stdout) == (code, said, document)
-        assert listing(home) == before
-
-    def test_ctrl_c_gives_the_cursor_back(self, home):
-        pty = pytest.importorskip("pty")
-        ours, theirs = pty.openpty()
-        command = [sys.executable, "-c", BUSY, *SIMULATE]
-        told = b""
-        with subprocess.Popen(
-            command, cwd=home, stderr=theirs, stdout=subprocess.DEVNULL, env=os.environ | {"TERM": "xterm"}
-        ) as process:
-            os.close(theirs)
-            try:
-                while b"Simulating" not in told:
-                    told += os.read(ours, 4096)
-                assert b"\x1b[?25l" in told
-                process.send_signal(signal.SIGINT)
-                with contextlib.suppress(OSError):  # the other end is closed
-                    while more := os.read(ours, 4096):
-                        told += more
-                assert process.wait(60) == 130
-            finally:
-                process.kill()
-                os.close(ours)
-        assert told.rindex(b"\x1b[?25h") > told.rindex(b"\x1b[?25l") and b"Interrupted" in told
-
 
 class TestModels:
     def test_list(self):
@@ -516,37 +444,7 @@ class TestModels:
         assert list(json.loads(run("models", "circulation", "--json").stdout)) == ["circulation"]
 
 
-class TestProgram:
-    @pytest.mark.parametrize(
-        "arguments,code,said",
-        [
-            (["--version"], 0, ""),
-            (["--fast"], 2, "No such option"),
-            (["simulate", "nothing.toml", "--out", "out"], 2, "error: There is no study file nothing.toml"),
-        ],
-    )
-    def test_exit_codes(self, home, arguments, code, said):
-        done = program("import vht.cli; vht.cli.main()", *arguments, cwd=home)
-        assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
-
-    @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no full device")
-    def test_results_are_kept_that_cannot_be_told(self, home):
-        with open("/dev/full", "w") as full:
-            done = program("import vht.cli; vht.cli.main()", *SIMULATE, cwd=home, stdout=full)
-        said = "error: Standard output cannot be written: No space left on device.\n"
-        assert done.returncode == 2 and done.stderr.endswith(said)
-        assert (home / "above" / "out" / "settings.json").exists()
-
-    @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no full device")
-    @pytest.mark.parametrize("arguments", [["models", "--json"], ["models", "oral_drug"], ["--help"]])
-    def test_standard_output_that_is_full(self, home, arguments):
-        with open("/dev/full", "w") as full:
-            done = program("import vht.cli; vht.cli.main()", *arguments, cwd=home, stdout=full)
-        assert (done.returncode, done.stderr) == (
-            2,
-            "error: Standard output cannot be written: No space left on device.\n",
-        )
-
+class TestHelp:
     def test_version(self):
         assert run("--version").stdout.strip() == f"vht {vht.__version__}"
 
@@ -554,21 +452,3 @@ class TestProgram:
     def test_help_shows_an_example(self, command):
         done = run(command, "--help")
         assert done.exit_code == 0 and "Example: vht" in done.stdout
-
-    def test_help_is_light(self):
-        heavy = "jax numpy pandas pyarrow xarray zarr matplotlib diffrax pydantic pint scipy"
-        program = (
-            "import sys, vht.cli\n"
-            "try: vht.cli.app(['--help'])\n"
-            "except SystemExit: pass\n"
-            f"print([name for name in '{heavy}'.split() if name in sys.modules], file=sys.stderr)"
-        )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        assert done.stderr.strip() == "[]"
-
-    def test_a_closed_pipe_is_no_error(self):
-        program = f"{sys.executable} -c 'import vht.cli; vht.cli.main()' models | head -n 1"
-        done = subprocess.run(
-            ["bash", "-c", program], capture_output=True, text=True, check=True, cwd=pathlib.Path.home()
-        )
-        assert "Traceback" not in done.stderr

@@ -222,6 +222,9 @@ def _run(
     with new_result(out, overwrite=overwrite) as folder:
         compute = run_calibration if verb == "calibrate" else run_simulation
         run = compute(loaded, folder, console, figures=figures)
+    # only now: what is printed may fail, and the result is in its place
+    for table in run.tables:
+        console.show(table)
     console.show(f"Results in [bold]{escaped(str(out))}[/]")
     console.result({**run.document, "out": str(out), "figures": run.files})
     if not run.success:
@@ -258,8 +261,6 @@ def _guarded(*, quiet: bool, as_json: bool, debug: bool) -> Iterator[Console]:
             console.err.print_exception()
         console.error(str(error), {"error": str(error), "problems": _problems(error)})
         raise typer.Exit(BAD_INPUT) from error
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if debug:
             console.err.print_exception()
@@ -312,11 +313,10 @@ def main() -> None:
     except OSError:
         sys.stdout = None
     try:
+        if ends and isinstance(ends[0].__context__, BrokenPipeError):  # `vht --help | head`
+            sys.exit(OK)
         if ends:
             raise ends[0]
-    except BrokenPipeError:  # `vht models | head`
-        sys.stdout = None
-        sys.exit(OK)
     except OSError as error:  # of `--help`, say
         print(f"error: Standard output cannot be written: {error.strerror or error}.", file=sys.stderr)
         sys.exit(BAD_INPUT)

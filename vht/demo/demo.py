@@ -79,10 +79,11 @@ def run_demo(
     with new_result(out, overwrite=overwrite) as folder:
         for name in STUDIES:
             study = dataclasses.replace(load_study(_HOME / name / "study.toml"), device=device)
-            if study.free:
-                document[name] = run_calibration(study, folder / name, console).document
-            else:
-                document[name] = run_simulation(study, folder / name, console).document
+            run = (run_calibration if study.free else run_simulation)(study, folder / name, console)
+            document[name] = run.document
+            for table in run.tables:
+                console.show(table)
+            if not study.free:
                 document[name] |= _speed(study, console)
         copy_studies(folder / "studies")
     document["seconds"] = time.perf_counter() - began

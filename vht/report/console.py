@@ -14,6 +14,7 @@ import numpy as np
 from vht.errors import StudyError
 
 if TYPE_CHECKING:
+    import rich.console
     from rich.console import RenderableType
     from rich.progress import Progress
 
@@ -27,12 +28,8 @@ class Console:
     """
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
-        import rich.console
-
         self.quiet, self.as_json = quiet, as_json
-        # a path may well hold what names an emoji
-        self.out = rich.console.Console(highlight=False, emoji=False)
-        self.err = rich.console.Console(stderr=True, highlight=False, emoji=False)
+        self.out, self.err = _rich_console(stderr=False), _rich_console(stderr=True)
         if not self.out.is_terminal and self.out.width < 120:
             self.out.width = 120  # a file is not as narrow as the 80 columns that are assumed of it
         self.told = False  # a document was printed, or begun
@@ -56,13 +53,17 @@ class Console:
     def warn(self, message: str) -> None:
         """Print a warning on standard error."""
         if not self.quiet:
-            self.err.print(f"[yellow]warning:[/] {escaped(message)}", soft_wrap=True)
+            self._complain(f"[yellow]warning:[/] {escaped(message)}")
 
     def error(self, message: str, document: Any) -> None:
         """Print an error on standard error, and for programs."""
-        self.err.print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
+        self._complain(f"[bold red]error:[/] {escaped(message)}")
         if document is not None:
             self.result(document)
+
+    def _complain(self, markup: str) -> None:
+        with contextlib.suppress(OSError):  # nobody listens, and there is nowhere else to say so
+            self.err.print(markup, soft_wrap=True)
 
     def stop(self) -> None:
         """Take progress bars away, and show the cursor that they hid."""
@@ -124,6 +125,17 @@ class Console:
             yield move
         finally:
             bars.remove_task(task)
+
+
+def _rich_console(*, stderr: bool) -> rich.console.Console:
+    import rich.console
+
+    class Console(rich.console.Console):
+        def on_broken_pipe(self) -> None:
+            raise  # to whoever prints: rich would end the program
+
+    # a path may well hold what names an emoji
+    return Console(stderr=stderr, highlight=False, emoji=False)
 
 
 def escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Whole runs, as the command line and the demo do them: compute, draw, show, write."""
+"""Whole runs, as the command line and the demo do them: compute, draw, write, and what there is to show."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from vht.report.console import Console
 from vht.report.curve_times import curve_times
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from vht.calibrate import Calibration
     from vht.cohort.study import Study
     from vht.model import Twins, Variable
@@ -31,17 +33,19 @@ class Run:
         document: for programs.
         success: whether at least one twin has a result.
         result: calibration or trajectory.
+        tables: for people.
         files: figures, relative to the run's folder.
     """
 
     document: dict[str, Any]
     success: bool
     result: Any
+    tables: list[RenderableType]
     files: list[str] = field(default_factory=list)
 
 
 def run_calibration(study: Study, folder: pathlib.Path, console: Console, *, figures: bool | None = None) -> Run:
-    """Calibrate a study, write the result into a folder and show it.
+    """Calibrate a study and write the result into a folder.
 
     Args:
         study: to calibrate.
@@ -70,16 +74,13 @@ def run_calibration(study: Study, folder: pathlib.Path, console: Console, *, fig
                 files = [str(file.relative_to(folder)) for file in drawn]
         with console.stage("Writing"):
             write_calibration(folder, study, calibration, curves)
-    console.show(tables.calibration_table(study.title, calibration))
-    failures = tables.failure_table(calibration.failures())
-    if failures is not None:
-        console.show(failures)
+    shown = _tables(tables.calibration_table(study.title, calibration), calibration)
     success = any(CalibrationStatus(code).has_estimate for code in calibration.status.tolist())
-    return Run(_calibration_document(study, calibration), success, calibration, files)
+    return Run(_calibration_document(study, calibration), success, calibration, shown, files)
 
 
 def run_simulation(study: Study, folder: pathlib.Path, console: Console, *, figures: bool | None = None) -> Run:
-    """Simulate a study, write the result into a folder and show it.
+    """Simulate a study and write the result into a folder.
 
     Args:
         study: to simulate.
@@ -104,11 +105,13 @@ def run_simulation(study: Study, folder: pathlib.Path, console: Console, *, figu
                 files = [str(file.relative_to(folder)) for file in drawn]
         with console.stage("Writing"):
             write_simulation(folder, study, trajectory, seconds)
-    console.show(tables.simulation_table(study.title, trajectory, seconds))
-    failures = tables.failure_table(trajectory.failures())
-    if failures is not None:
-        console.show(failures)
-    return Run(_simulation_document(study, trajectory, seconds), bool(trajectory.ok.any()), trajectory, files)
+    shown = _tables(tables.simulation_table(study.title, trajectory, seconds), trajectory)
+    return Run(_simulation_document(study, trajectory, seconds), bool(trajectory.ok.any()), trajectory, shown, files)
+
+
+def _tables(main: RenderableType, result: Calibration | Trajectory) -> list[RenderableType]:
+    failures = tables.failure_table(result.failures())
+    return [main] if failures is None else [main, failures]
 
 
 def _warn_of_bounds(study: Study, twins: Twins, console: Console) -> None:
