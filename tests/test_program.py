@@ -1,6 +1,7 @@
 """The command line as a process of its own: signals, and standard output that cannot be written."""
 
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -149,3 +150,11 @@ class TestProgram:
         assert done.returncode == 0 and (home / "above" / "out" / "settings.json").exists()
         done = program(PROGRAM, *SIMULATE, cwd=home, stdout=closed, stderr=closed)
         assert done.returncode == 2  # there is an earlier result
+
+    def test_letters_that_standard_output_does_not_have(self, home):
+        (home / "simulation.toml").write_text('title = "Åsa — 中"\n' + SIMULATION, "utf-8")
+        done = program(PROGRAM, *SIMULATE, cwd=home, PYTHONIOENCODING="ascii")
+        assert (done.returncode, done.stderr) == (0, "") and "?sa ? ?" in done.stdout
+        assert (home / "above" / "out" / "settings.json").exists()
+        done = program(PROGRAM, *SIMULATE, "--overwrite", "--json", cwd=home, PYTHONIOENCODING="ascii")
+        assert json.loads(done.stdout)["study"] == "Åsa — 中"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pathlib
 import signal
@@ -283,6 +284,9 @@ def _problems(error: Exception) -> list[dict[str, Any]]:
 
 def main() -> None:
     """The program `vht`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a letter that its encoding does not have is no reason to fail; Python sees to standard error's itself
+        sys.stdout.reconfigure(errors="replace")
     ends: list[BaseException] = []
 
     def work() -> None:

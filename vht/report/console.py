@@ -47,7 +47,9 @@ class Console:
         if self.as_json:
             with self._writing():
                 self.told = True
-                self.out.file.write(json.dumps(plain(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+                escape = not self.out.encoding.startswith("utf")
+                text = json.dumps(plain(document), ensure_ascii=escape, allow_nan=False, indent=2)
+                self.out.file.write(text + "\n")
                 self.out.file.flush()
 
     def warn(self, message: str) -> None:
