@@ -3,7 +3,9 @@
 The kernel cache is fresh, so that no test leans on an earlier run.
 """
 
+import ctypes
 import os
+import sys
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -43,6 +45,27 @@ def verified(request):
     from verified import Verified
 
     return Verified(request.config.getoption("--record-verified"))
+
+
+@pytest.fixture
+def shut(tmp_path):
+    """A folder that may not be looked into."""
+    folder = tmp_path / "shut"
+    folder.mkdir(mode=0)
+    held = (ctypes.c_uint32 * 6)()
+    linux = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the version of what follows, and this thread
+    rights = os.access(folder, os.R_OK)
+    if rights and sys.platform != "linux":
+        pytest.skip("to this user nothing is shut")
+    if rights:
+        ctypes.CDLL(None).capget(linux, held)
+        less = (ctypes.c_uint32 * 6)(*held)
+        less[0] &= ~0b110  # to read and write whatever the permissions are
+        assert ctypes.CDLL(None).capset(linux, less) == 0
+    yield folder
+    if rights:
+        ctypes.CDLL(None).capset(linux, held)
+    folder.chmod(0o700)
 
 
 @pytest.fixture

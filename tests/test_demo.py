@@ -152,6 +152,19 @@ def test_studies_on_a_full_disk(tmp_path, monkeypatch):
     assert {p.name for p in (tmp_path / "new" / "mine").iterdir()} == names
 
 
+def test_studies_in_a_folder_that_is_shut(shut):
+    done = CliRunner().invoke(app, ["demo", "--studies", str(shut / "mine")])
+    assert done.exit_code == 2 and "cannot be written: Permission denied." in " ".join(done.stderr.split())
+
+
+def test_in_a_folder_that_is_shut(shut, monkeypatch):
+    shut.chmod(0o700)
+    monkeypatch.chdir(shut)
+    shut.chmod(0)
+    done = CliRunner().invoke(app, ["demo"])
+    assert done.exit_code == 2 and "vht-demo cannot be written: Permission denied." in done.stderr
+
+
 def test_studies_in_a_folder_with_brackets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["demo", "--studies", "x[/b]y:heart:"])

@@ -379,3 +379,16 @@ class TestProblems:
         (tmp_path / "s.toml").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(StudyError, match="UTF-8"):
             load_study(tmp_path / "s.toml")
+
+    def test_a_table_with_too_long_a_name(self, problems):
+        found = problems(STUDY.replace("schedule.csv", "s" * 300))
+        assert "cannot be read: File name too long." in found["tables.schedule"]
+
+    def test_a_table_in_a_folder_that_is_shut(self, shut):
+        study = shut.parent / "study.toml"
+        study.write_text(STUDY.replace("schedule.csv", "shut/schedule.csv"))
+        (shut.parent / "measurements.csv").write_text(MEASURED)
+        with pytest.raises(
+            InvalidStudy, match=r"`tables\.schedule`.*schedule\.csv cannot be read: Permission denied\."
+        ):
+            load_study(study, "calibrate")

@@ -283,9 +283,12 @@ class _Reader:
                     )
                 files["covariates"] = folder / wanted
         for name, file in files.items():
-            if not file.is_file():
-                key = "simulate.twins" if name == "covariates" and isinstance(wanted, str) else f"tables.{name}"
-                self.note(key, f"There is no file {file}.")
+            key = "simulate.twins" if name == "covariates" and isinstance(wanted, str) else f"tables.{name}"
+            try:
+                if not file.is_file():
+                    self.note(key, f"There is no file {file}.")
+            except OSError as error:  # its folder, or its name
+                self.note(key, f"{file} cannot be read: {error.strerror or error}.")
         return TableFiles(**files)
 
     def _simulation(self) -> Simulation | None:

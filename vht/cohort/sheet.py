@@ -201,10 +201,10 @@ def read_sheet(path: pathlib.Path, file: str, problems: Problems) -> Sheet | Non
     Returns:
         The table, or None if it cannot be read.
     """
-    if not path.is_file():
-        problems.add(file, None, None, f"There is no such {'file, but a folder' if path.is_dir() else 'file'}.")
-        return None
     try:
+        if not path.is_file():
+            problems.add(file, None, None, f"There is no such {'file, but a folder' if path.is_dir() else 'file'}.")
+            return None
         sheet = (_read_parquet if path.suffix == ".parquet" else _read_csv)(path, file, problems)
     except OSError as error:
         problems.add(file, None, None, f"The file cannot be read: {error.strerror or error}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import shutil
 import time
@@ -36,10 +37,10 @@ def copy_studies(folder: pathlib.Path) -> tuple[str, ...]:
     Raises:
         StudyError: one of them is there already, or the folder cannot be written.
     """
-    for name in (*STUDIES, "SOURCES.md"):
-        if (folder / name).exists():
-            raise StudyError(f"{folder / name} is there already: choose another folder.")
     try:
+        for name in (*STUDIES, "SOURCES.md"):
+            if (folder / name).exists():
+                raise StudyError(f"{folder / name} is there already: choose another folder.")
         # all take their places when the last one is copied
         with contextlib.ExitStack() as stack:
             for name in STUDIES:
@@ -113,7 +114,7 @@ def _speed(study: Study, console: Console) -> dict[str, Any]:
 def _default_folder(overwrite: bool) -> pathlib.Path:
     """``vht-demo``, or the first of ``vht-demo-2``, ``vht-demo-3``, ... that is free if nothing may be overwritten."""
     path, number = pathlib.Path("vht-demo"), 1
-    while path.exists() and not overwrite:
+    while os.path.exists(path) and not overwrite:  # false where we may not look, which is told later
         number += 1
         path = pathlib.Path(f"vht-demo-{number}")
     return path
