@@ -59,3 +59,11 @@ def test_a_file_never_takes_the_place_of_a_folder_nor_a_folder_that_of_a_file(tm
         new.mkdir()
     assert (tmp_path / "folder" / "kept.txt").read_text() == (tmp_path / "file").read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_in_which_there_is_something_is_not_replaced(tmp_path):
+    with pytest.raises(OSError, match="not empty"), draft(tmp_path / "folder") as new:
+        new.mkdir()
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "kept.txt").write_text("precious")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "kept.txt"]

@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.csv
@@ -56,7 +59,7 @@ class TestWhole:
 
     def test_the_earlier_result_stays_if_the_renaming_fails(self, tmp_path, monkeypatch):
         write(tmp_path / "r", "one")
-        before = everything(tmp_path)
+        before = everything(tmp_path / "r")
         rename = os.rename
 
         def fails(source, target, **more):
@@ -65,9 +68,10 @@ class TestWhole:
             return rename(source, target, **more)
 
         monkeypatch.setattr(os, "rename", fails)
-        with pytest.raises(StudyError, match="Input/output error"):
+        with pytest.raises(StudyError, match=r"Input/output error\. The new result is in .*r-2\."):
             write(tmp_path / "r", "two", overwrite=True)
-        assert everything(tmp_path) == before and (tmp_path / "r" / "a.txt").read_text() == "one"
+        assert everything(tmp_path / "r") == before and (tmp_path / "r" / "a.txt").read_text() == "one"
+        assert everything(tmp_path / "r-2") == before and (tmp_path / "r-2" / "a.txt").read_text() == "two"
 
     def test_a_full_disk(self, tmp_path):
         message = r"No space left.*Free some space.*Nothing was left"
@@ -108,6 +112,19 @@ class TestOverwrite:
             write(tmp_path / "r", "two", overwrite=True)
         assert (tmp_path / "r" / "notes.txt").read_text() == "mine"
 
+    def test_a_file_of_the_user_further_down(self, tmp_path):
+        write(tmp_path / "r", "one")
+        (tmp_path / "r" / "sub" / "remarks.txt").write_text("mine")
+        with pytest.raises(StudyError, match=r"`sub/remarks\.txt`, which vht did not write"):
+            write(tmp_path / "r", "two", overwrite=True)
+        assert (tmp_path / "r" / "sub" / "remarks.txt").read_text() == "mine"
+
+    def test_the_marker_of_an_earlier_version(self, tmp_path):
+        write(tmp_path / "r", "one")
+        (tmp_path / "r" / MARKER).write_text('{"files": ["a.txt", "sub"]}')
+        write(tmp_path / "r", "two", overwrite=True)
+        assert (tmp_path / "r" / "sub" / "b.txt").read_text() == "two"
+
     def test_a_damaged_marker_is_no_licence(self, tmp_path):
         write(tmp_path / "r", "one")
         (tmp_path / "r" / MARKER).write_text("{")
@@ -121,11 +138,110 @@ class TestOverwrite:
         with pytest.raises(StudyError, match="is a file"):
             check_output(tmp_path / "r" / "below")
 
+    def test_below_a_folder_that_is_shut(self, shut):
+        with pytest.raises(StudyError, match=r"r cannot be written: Permission denied\."):
+            check_output(shut / "above" / "r")
+
     def test_through_a_link(self, tmp_path):
         write(tmp_path / "real", "one")
         (tmp_path / "link").symlink_to(tmp_path / "real")
         write(tmp_path / "link", "two", overwrite=True)
         assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "a.txt").read_text() == "two"
+
+
+class TestMeanwhile:
+    """What others write to the place while a result is made stays, and the result is kept under another name."""
+
+    def test_another_result(self, tmp_path):
+        message = r"r holds an earlier result.*--overwrite.*The new result is in .*r-2\."
+        with pytest.raises(StudyError, match=message), new_result(tmp_path / "r") as folder:
+            (folder / "a.txt").write_text("slow")
+            write(tmp_path / "r", "quick")
+        assert (tmp_path / "r" / "a.txt").read_text() == "quick" and (tmp_path / "r-2" / "a.txt").read_text() == "slow"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["r", "r-2"]
+        write(tmp_path / "r-2", "again", overwrite=True)
+
+    def test_a_file_in_the_empty_folder(self, tmp_path):
+        (tmp_path / "r").mkdir()
+        message = r"no result of vht.*`notes\.txt`.*The new result is in .*r-2\."
+        with pytest.raises(StudyError, match=message), new_result(tmp_path / "r") as folder:
+            (folder / "a.txt").write_text("one")
+            (tmp_path / "r" / "notes.txt").write_text("mine")
+        assert everything(tmp_path / "r") == ["notes.txt", "r-2", f"r-2/{MARKER}", "r-2/a.txt"]
+
+    def test_a_file_in_the_earlier_result(self, tmp_path):
+        write(tmp_path / "r", "one")
+        before = everything(tmp_path / "r")
+        with (
+            pytest.raises(StudyError, match=r"`notes\.txt`.*did not write"),
+            new_result(tmp_path / "r", overwrite=True) as folder,
+        ):
+            (folder / "a.txt").write_text("two")
+            (tmp_path / "r" / "notes.txt").write_text("mine")
+        assert everything(tmp_path / "r") == sorted([*before, "notes.txt"])
+        assert everything(tmp_path / "r-2") == [MARKER, "a.txt"]
+
+
+# a file system of its own in `r`, in a process that alone sees it
+MOUNTED = """
+import pathlib, sys
+from vht.cohort.store import new_result
+for text in ("one", "two"):
+    with new_result("r", overwrite=True) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "a.txt").write_text(text)
+    print(*sorted(str(path) for path in pathlib.Path("r").rglob("*")), pathlib.Path("r/sub/a.txt").read_text())
+"""
+
+
+class TestFolderThatStays:
+    def test_the_working_directory(self, tmp_path, monkeypatch):
+        path = tmp_path / "r"
+        path.mkdir()
+        monkeypatch.chdir(path)
+        for text in ("one", "two"):
+            write(".", text, overwrite=True)
+            assert everything(pathlib.Path(".")) == everything(path) == [MARKER, "a.txt", "sub", "sub/b.txt"]
+            assert (path / "sub" / "b.txt").read_text() == text and os.listdir(tmp_path) == ["r"]
+
+    def test_an_error_while_entries_are_moved(self, tmp_path, monkeypatch):
+        path = tmp_path / "r"
+        write(path, "one")
+        monkeypatch.chdir(path)
+        before, rename = everything(path), os.rename
+
+        def fails(source, target, **more):
+            if pathlib.Path(target) == path / "a.txt" and not pathlib.Path(source).parent.name.endswith(".old"):
+                raise OSError(errno.EIO, "Input/output error")
+            return rename(source, target, **more)
+
+        monkeypatch.setattr(os, "rename", fails)
+        with pytest.raises(StudyError, match=r"Input/output error\. The new result is in .*r-2\."):
+            write(path, "two", overwrite=True)
+        assert (path / "a.txt").read_text() == (path / "sub" / "b.txt").read_text() == "one"
+        assert everything(path) == sorted([*before, "r-2", *(f"r-2/{name}" for name in before)])
+
+    def test_it_is_empty_again_after_an_error(self, tmp_path):
+        (tmp_path / "r").mkdir()
+        folder = (tmp_path / "r").stat().st_ino
+        with pytest.raises(ValueError), new_result(tmp_path / "r") as new:
+            assert new.parent == tmp_path / "r"
+            raise ValueError
+        assert everything(tmp_path) == ["r"] and (tmp_path / "r").stat().st_ino == folder
+
+    def test_a_mount_point(self, tmp_path):
+        (tmp_path / "r").mkdir()
+        alone = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+        mount = "mount -t tmpfs none r"
+        try:
+            subprocess.run([*alone, mount], cwd=tmp_path, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("nothing may be mounted here")
+        command = [*alone, f'{mount} && exec "$0" -c "$1"', sys.executable, MOUNTED]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.stdout.splitlines() == [f"r/{MARKER} r/sub r/sub/a.txt {text}" for text in ("one", "two")], (
+            done.stderr
+        )
 
 
 class TestFiles:

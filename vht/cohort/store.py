@@ -1,7 +1,7 @@
 """Results out: estimates as CSV and Parquet, trajectories as Zarr, and the settings that made them.
 
-A result is a folder. It is written beside its place under another name and renamed when it is complete, so that at any
-moment its place holds a whole result or what was there before.
+A result is a folder. It is written under another name and takes its place when it is complete, so that at any moment its
+place holds a whole result or what was there before; `vht.drafts` says where that cannot be had.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vht.drafts import draft
+from vht.drafts import KeptError, draft, is_filled
 from vht.errors import StudyError
 from vht.library import bibtex
 
@@ -46,35 +46,67 @@ def check_output(path: str | pathlib.Path, *, overwrite: bool = False) -> None:
         StudyError: a file is there, an earlier result (without `overwrite`), anything that is not ours, or no permission.
     """
     path = pathlib.Path(path)
-    if path.is_dir():
-        inside = {entry.name for entry in path.iterdir()}
-        if MARKER in inside:
-            if not overwrite:
-                raise StudyError(
-                    f"{path} holds an earlier result: choose another folder, or replace it with `--overwrite`."
-                )
-            foreign = sorted(inside - {MARKER} - set(_written(path)))
-            if foreign:
-                raise StudyError(
-                    f"{path} holds `{foreign[0]}`, which vht did not write: move it, or choose another folder."
-                )
-        elif inside:
-            example = sorted(inside)[0]
-            raise StudyError(f"{path} is not empty and no result of vht (it holds `{example}`): choose another folder.")
-    elif path.exists() or path.is_symlink():
-        raise StudyError(f"{path} is a file: choose a folder for the results.")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise StudyError(f"{path} cannot be made: {above} is a file.")
-    if not os.access(above, os.W_OK):
-        raise StudyError(f"{path} cannot be written: no permission in {above}.")
-
-
-def _written(path: pathlib.Path) -> list[str]:
     try:
-        return json.loads((path / MARKER).read_text("utf-8"))["files"]
+        if path.is_dir():
+            _check_content(path, path, overwrite)
+        elif path.exists() or path.is_symlink():
+            raise StudyError(f"{path} is a file: choose a folder for the results.")
+        place = path.resolve()
+        above = place if is_filled(place) else next(folder for folder in place.parents if folder.exists())
+        if not above.is_dir():
+            raise StudyError(f"{path} cannot be made: {above} is a file.")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise StudyError(f"{path} cannot be written: no permission in {above}.")
+    except OSError as error:
+        raise StudyError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _check_content(folder: pathlib.Path, path: pathlib.Path, overwrite: bool, but: str | None = None) -> None:
+    """Refuse what a folder holds.
+
+    Args:
+        folder: to look into.
+        path: how messages name it.
+        overwrite: whether it may be an earlier result.
+        but: name of what is not looked at.
+    """
+    if MARKER not in (names := set(os.listdir(folder)) - {but}):
+        if names:
+            raise StudyError(
+                f"{path} is not empty and no result of vht (it holds `{min(names)}`): choose another folder."
+            )
+        return
+    if not overwrite:
+        raise StudyError(f"{path} holds an earlier result: choose another folder, or replace it with `--overwrite`.")
+    content = _content(folder, but)
+    foreign = content - {MARKER} - _written(folder, content)
+    if foreign:
+        raise StudyError(f"{path} holds `{min(foreign)}`, which vht did not write: move it, or choose another folder.")
+
+
+def _content(path: pathlib.Path, but: str | None = None) -> set[str]:
+    """All files and folders in a folder and below, but for one and what is in it."""
+
+    def fails(error: OSError) -> None:
+        raise error
+
+    found = set()
+    for folder, folders, files in os.walk(path, onerror=fails):
+        here = pathlib.Path(folder)
+        folders[:] = [name for name in folders if here != path or name != but]
+        found.update((here / name).relative_to(path).as_posix() for name in (*folders, *files))
+    return found
+
+
+def _written(path: pathlib.Path, content: set[str]) -> set[str]:
+    """What of a result's content its marker says is ours."""
+    try:
+        marker = json.loads((path / MARKER).read_text("utf-8"))
+        files = set(marker["files"])
+        # vht once listed files and folders at the top only
+        return files if marker.get("deep") else {name for name in content if name.split("/")[0] in files}
     except (OSError, ValueError, KeyError, TypeError):
-        return []
+        return set()
 
 
 @contextlib.contextmanager
@@ -89,21 +121,33 @@ def new_result(path: str | pathlib.Path, *, overwrite: bool = False) -> Iterator
         The folder to write to.
 
     Raises:
-        StudyError: see `check_output`; or the disk is full, or does not let us write.
+        StudyError: see `check_output`; or the disk is full, or does not let us write. What `check_output` checks is checked
+            once more in the end, since others may write there meanwhile; a result that is refused then is kept under another
+            name, and the message says where.
     """
     check_output(path, overwrite=overwrite)
-    path = pathlib.Path(path).resolve()
+    path = pathlib.Path(path)
+
+    def check(there: pathlib.Path) -> None:
+        _check_content(there, path, overwrite, but=folder.name)
+
     try:
-        with draft(path) as folder:
+        with draft(path.resolve(), check=check, keep=True) as folder:
             folder.mkdir(parents=True)
             yield folder
-            files = sorted(entry.name for entry in folder.iterdir())
-            (folder / MARKER).write_text(json.dumps({"files": files}) + "\n", "utf-8")
+            marker = {"deep": True, "files": sorted(_content(folder))}
+            (folder / MARKER).write_text(json.dumps(marker) + "\n", "utf-8")
+    except KeptError as error:
+        cause = error.__cause__
+        why = str(cause) if isinstance(cause, StudyError) else f"{path} cannot be written: {_reason(cause)}."
+        raise StudyError(f"{why} The new result is in {error.place}.") from cause
     except OSError as error:
         full = " Free some space, or choose another folder." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise StudyError(
-            f"{path} cannot be written: {error.strerror or error}.{full} Nothing was left there."
-        ) from error
+        raise StudyError(f"{path} cannot be written: {_reason(error)}.{full} Nothing was left there.") from error
+
+
+def _reason(error: BaseException | None) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 # ----------------------------------------------------------------------------------------------------------- contents
