@@ -281,6 +281,10 @@ class TestFiles:
     def test_no_file(self, problems, tmp_path):
         assert "no such file" in only(problems(measurements=tmp_path / "nothing.csv"))[2]
 
+    def test_a_file_that_may_not_be_looked_at(self, problems, shut):
+        message = only(problems(measurements=shut / "measurements.csv"))[2]
+        assert message == "The file cannot be read: Permission denied."
+
     def test_a_folder(self, problems, tmp_path):
         assert "folder" in only(problems(measurements=tmp_path))[2]
 
