@@ -283,7 +283,8 @@ class Study:
             "time_unit": type(self.model).time,
             "parameters": {n: {"value": float(getattr(self.model, n)), "unit": v.unit} for n, v in known.items()},
             "initial": plain(self.initial),
-            "free": plain(self.free),
+            # what scales them follows from the covariates
+            "free": {n: {k: v for k, v in plain(free).items() if k != "scale"} for n, free in self.free.items()},
             "observables": plain(self.observables),
             "since": plain(self.since),
             "interpolation": plain(self.interpolation),
