@@ -9,6 +9,7 @@ from jax import lax
 
 from vht.errors import UnitError
 from vht.model import Organ, Scalar, Vars, check_units, constant, param, port, state
+from vht.model.units import conversion, convert, parse, same
 
 
 class Windkessel2(Organ):
@@ -156,3 +157,31 @@ def test_a_loop_s_condition_has_units_too():
     check_units(until(lambda s: constant(10.0, "mmHg")))
     with pytest.raises(UnitError, match=r"`gt` of mmHg and .*test_unitcheck.py:\d+"):
         check_units(until(lambda s: s.C))
+
+
+def test_temperatures_begin_where_they_begin():
+    class Warm(Organ):
+        outside: Scalar = param(37.0, "degC", "temperature outside")
+        k: Scalar = param(1.0, "1/s", "rate")
+
+        class State(Vars):
+            T: Scalar = state(20.0, "degC", "temperature")
+
+        def rates(self, t, x, u):
+            return self.State(T=self.k * (self.outside - x.T))
+
+    class Mixed(Warm):
+        class State(Vars):
+            T: Scalar = state(310.0, "kelvin", "temperature")
+
+    check_units(Warm)
+    with pytest.raises(UnitError, match=r"Mixed.rates: `sub` of °C and K"):
+        check_units(Mixed)
+    assert not same(parse("degC"), parse("kelvin")) and not same(parse("degC"), parse("delta_degC"))
+    assert same(parse("delta_degC"), parse("kelvin")) and same(parse("degC/s"), parse("kelvin/s"))
+    assert same(parse("degC"), parse("celsius")) and convert([37.0], "degC", "kelvin") == [310.15]
+    for pair in (("degC", "delta_degC"), ("delta_degC", "degF")):
+        with pytest.raises(
+            UnitError, match=f"`{pair[0]}` cannot be converted to `{pair[1]}`: one has a zero of its own"
+        ):
+            conversion(*pair)

@@ -115,7 +115,7 @@ def convert(values: Any, found: str, wanted: str) -> np.ndarray:
         UnitError: an unknown unit, or one of another dimension; names both.
     """
     scale, offset = conversion(found, wanted)
-    return scaled(values, scale) + offset
+    return np.asarray(scaled(values, scale) + offset)
 
 
 def scaled(values: Any, scale: float) -> np.ndarray:
@@ -150,8 +150,10 @@ def conversion(found: str, wanted: str) -> tuple[float, float]:
     """Scale and offset that take a number from one unit to another: ``wanted = found * scale + offset``.
 
     Raises:
-        UnitError: an unknown unit, or one of another dimension; names both.
+        UnitError: an unknown unit, one of another dimension, or a temperature and a difference of temperatures; names both.
     """
+    import pint
+
     old, new = parse(found), parse(wanted)
     if old.dimensionality != new.dimensionality:
         raise UnitError(
@@ -160,8 +162,13 @@ def conversion(found: str, wanted: str) -> tuple[float, float]:
     units = registry()
     if found == wanted:
         return 1.0, 0.0
-    zero = float(units.Quantity(0.0, old).to(new).magnitude)
-    one = float(units.Quantity(1.0, old).to(new).magnitude)
+    try:
+        zero = float(units.Quantity(0.0, old).to(new).magnitude)
+        one = float(units.Quantity(1.0, old).to(new).magnitude)
+    except pint.errors.PintError:
+        raise UnitError(
+            f"`{found}` cannot be converted to `{wanted}`: one has a zero of its own, the other is a difference."
+        ) from None
     return one - zero, zero
 
 
@@ -203,15 +210,21 @@ _QUANTITIES = {
 
 
 def same(a: pint.Unit, b: pint.Unit) -> bool:
-    """Whether two units are equal: not only in dimension, but in size."""
+    """Whether two units are equal: not only in dimension, but in size, and in where they begin (degC is not kelvin)."""
     if a == b:
         return True
-    (x, p), (y, q) = _root(a), _root(b)
-    return p == q and abs(x - y) <= 1e-9 * abs(x)
+    (x, p, begin), (y, q, other) = _root(a), _root(b)
+    return p == q and abs(x - y) <= 1e-9 * abs(x) and begin == other
 
 
 @functools.lru_cache(maxsize=4096)
-def _root(unit: pint.Unit) -> tuple[float, Any]:
+def _root(unit: pint.Unit) -> tuple[float, Any, float]:
+    """Size, dimension, and where it begins, in root units."""
+    from pint.util import to_units_container
+
     factor: Any
     factor, base = registry().get_root_units(unit)
-    return float(factor), base.dimensionality
+    # only a temperature that stands alone has a zero of its own: in degC/s it is a difference
+    alone = list(to_units_container(unit).values()) == [1]
+    begin = float(registry().Quantity(0.0, unit).to_root_units().magnitude) if alone else 0.0
+    return float(factor), base.dimensionality, begin
