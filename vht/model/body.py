@@ -15,7 +15,7 @@ from vht.errors import ModelError
 from vht.model import joined
 from vht.model.joined import Parts
 from vht.model.organ import Organ, Variables, variables, with_parameters
-from vht.model.priors import LogNormal, Normal, Prior, Uniform
+from vht.model.priors import LogNormal, Normal, Prior, Uniform, recentred
 from vht.model.variables import Scalar, Variable, Vars, check_known, declare
 from vht.model.wiring import Converted, Source, Sources, converted, join, stages
 
@@ -228,7 +228,10 @@ def _class(plan: _Plan) -> type[Organ]:
     for name, variable in _prefixed(known, "parameters"):
         organ, own = name.split(".", 1)
         value = float(getattr(organs[organ], own))
-        variable = dataclasses.replace(variable, default=value, prior=_recentred(variable, value))
+        prior, before = variable.prior, variable.default
+        if prior is not None and before is not None:
+            prior = recentred(prior, before, value)
+        variable = dataclasses.replace(variable, default=value, prior=prior)
         fields[name] = _rescaled(variable, 1.0 / lag_scale[name], plan.time) if name in lag_scale else variable
     states = dict(_prefixed(known, "states"))
     for sink, guess in cut.items():
@@ -323,18 +326,6 @@ def _rescaled(variable: Variable, scale: float, unit: str) -> Variable:
     default = None if variable.default is None else variable.default * scale
     prior = _scaled_prior(variable.prior, scale)
     return dataclasses.replace(variable, unit=unit, default=default, bounds=bounds, prior=prior)
-
-
-def _recentred(variable: Variable, value: float) -> Prior | None:
-    """The prior around another value than the organ's own: a body's people differ from each other, not from the body."""
-    if value == variable.default:
-        return variable.prior
-    match variable.prior:
-        case Normal() if variable.default is not None:
-            return Normal(variable.prior.mean + value - variable.default, variable.prior.sd)
-        case LogNormal() if variable.default and value / variable.default > 0.0:
-            return LogNormal(variable.prior.median * value / variable.default, variable.prior.sd)
-    return variable.prior
 
 
 def _scaled_prior(prior: Prior | None, scale: float) -> Prior | None:

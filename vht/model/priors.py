@@ -118,6 +118,49 @@ class Uniform(eqx.Module):
 Prior = Normal | LogNormal | Uniform
 
 
+def standardized(prior: Normal | LogNormal, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Bounds as numbers of standard deviations from the middle: of the value, or of its logarithm."""
+    if isinstance(prior, Normal):
+        low, high = ((bound - prior.mean) / prior.sd for bound in bounds)
+    else:
+        low, high = (
+            math.log(bound / prior.median) / prior.sd if bound > 0.0 else -math.inf  # nothing lies below 0
+            for bound in bounds
+        )
+    return low, high
+
+
+def overlap(prior: Prior, bounds: tuple[float, float]) -> bool:
+    """Whether a share of the distribution that is more than nothing (1e-300) lies within bounds."""
+    if isinstance(prior, Uniform):
+        return max(prior.lower, bounds[0]) < min(prior.upper, bounds[1])
+    low, high = standardized(prior, bounds)
+    return max(low, -high) < 37.0
+
+
+def recentred(prior: Prior, default: float, value: float) -> Prior:
+    """A prior around another value than the default: people differ from each other, not from who they are made like.
+
+    Args:
+        prior: moves by the same factor if it is log-normal (and the factor positive), by the same difference if it is normal;
+            a uniform one stays.
+        default: the value it was stated for.
+        value: the value it is wanted for.
+
+    Raises:
+        ModelError: the value is not finite.
+    """
+    if value == default:
+        return prior
+    _require(math.isfinite(value), "value", "finite to draw around it", value)
+    match prior:
+        case Normal():
+            return Normal(prior.mean + value - default, prior.sd)
+        case LogNormal() if default and value / default > 0.0:
+            return LogNormal(prior.median * value / default, prior.sd)
+    return prior
+
+
 def _open_uniform(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, ...]:
     # strictly between 0 and 1, so that no draw is infinite
     tiny = jnp.finfo(jnp.result_type(float)).eps

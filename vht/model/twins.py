@@ -15,12 +15,14 @@ from jaxtyping import Float, Int
 
 from vht.errors import DataError, ModelError
 from vht.model.organ import Organ, parameters
+from vht.model.priors import LogNormal, Normal, Uniform, overlap, recentred, standardized
 from vht.model.real import real_numbers
 from vht.model.variables import Variable, check_known
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_EVERYTHING = (-np.inf, np.inf)
 _HEADER = re.compile(r"^\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*$")
 
 
@@ -108,17 +110,20 @@ class Twins:
     ) -> Twins:
         """A virtual cohort, drawn from the parameters' priors, within their bounds.
 
+        They are people made like the model that is given: where one of its values is not the default of its class, the prior
+        moves along, by the same factor if it is log-normal, by the same difference if it is normal (a uniform one stays). A
+        value outside its bounds, which say what is usual, is drawn around without them.
+
         Args:
-            model: or its class.
+            model: or its class, which stands for the defaults.
             n: how many twins.
             seed: equal seeds give equal cohorts.
             only: names of the parameters to draw; by default all that have a prior.
-            spread: draw log-normally around the model's values with this standard deviation of the logarithm instead. A value
-                of the model's that lies outside its bounds, which say what is usual, is drawn around without them.
+            spread: draw log-normally around the model's values with this standard deviation of the logarithm instead.
 
         Raises:
-            ModelError: a parameter that is unknown, or has no prior to draw from; a number of twins, a seed or a spread that
-                is negative or no such number.
+            ModelError: a parameter that is unknown, has no prior to draw from, or a value that a prior cannot move to (NaN,
+                infinity); a number of twins, a seed or a spread that is negative or no such number.
         """
         n, seed = _whole("n", n), _whole("seed", seed)
         if spread is not None and not (isinstance(spread, Real) and 0.0 <= spread < np.inf):
@@ -131,7 +136,7 @@ class Twins:
         columns = {}
         for name in chosen:
             check_known("parameter", name, known, (model if isinstance(model, type) else type(model)).__name__)
-            centre = known[name].default if isinstance(model, type) else float(getattr(model, name))
+            centre = float(known[name].default or 0.0) if isinstance(model, type) else float(getattr(model, name))
             columns[name] = _draw(known[name], generator, n, centre, spread)
         return cls(model, columns, names=[str(i) for i in range(n)])
 
@@ -225,42 +230,47 @@ def _whole(name: str, value: Any) -> int:
 
 
 def _draw(
-    variable: Variable, generator: np.random.Generator, n: int, centre: float | None, spread: float | None
+    variable: Variable, generator: np.random.Generator, n: int, centre: float, spread: float | None
 ) -> Float[np.ndarray, " twins"]:
-    from scipy import special
-
-    from vht.model.priors import LogNormal, Normal, Uniform
-
-    low, high = variable.bounds or (-np.inf, np.inf)
-    prior = variable.prior if spread is None else None
-    if prior is None:
-        if spread is None or centre is None:
-            raise ModelError(f"`{variable.name}` has no prior to draw from.")
-        return _around(centre, spread, (low, high), generator, n)
-    # the inverse distribution function, between its values at the bounds: no draw lies outside, none piles up at one
+    bounds = variable.bounds or _EVERYTHING
+    if not bounds[0] <= centre <= bounds[1]:
+        bounds = _EVERYTHING
+    if spread is not None:
+        return _around(centre, spread, bounds, generator, n)
+    if variable.prior is None or variable.default is None:
+        raise ModelError(f"`{variable.name}` has no prior to draw from.")
+    prior = recentred(variable.prior, variable.default, centre)
+    if not overlap(prior, bounds):
+        raise ModelError(f"`{variable.name}` has the prior {prior!r} around {centre}, none of it within {bounds}.")
     match prior:
         case Normal():
-            edges = special.ndtr((np.array([low, high]) - prior.mean) / prior.sd)
-            return prior.mean + prior.sd * special.ndtri(generator.uniform(edges[0], edges[1], n))
+            drawn = prior.mean + prior.sd * _standard(standardized(prior, bounds), generator, n)
         case LogNormal():
-            with np.errstate(divide="ignore"):
-                logs = np.log(np.maximum([low, high], 0.0))
-            edges = special.ndtr((logs - np.log(prior.median)) / prior.sd)
-            return prior.median * np.exp(prior.sd * special.ndtri(generator.uniform(edges[0], edges[1], n)))
+            drawn = prior.median * np.exp(prior.sd * _standard(standardized(prior, bounds), generator, n))
         case Uniform():
-            return generator.uniform(max(low, prior.lower), min(high, prior.upper), n)
+            drawn = generator.uniform(max(bounds[0], prior.lower), min(bounds[1], prior.upper), n)
+    return np.clip(drawn, *bounds)
 
 
 def _around(
     centre: float, spread: float, bounds: tuple[float, float], generator: np.random.Generator, n: int
 ) -> Float[np.ndarray, " twins"]:
-    """Log-normal draws, within bounds that the centre itself keeps."""
-    from scipy import special
-
+    """Log-normal draws, within bounds."""
     if centre == 0.0 or spread == 0.0:
         return np.full(n, centre)
-    low, high = bounds if bounds[0] <= centre <= bounds[1] else (-np.inf, np.inf)
     with np.errstate(divide="ignore"):
-        logs = np.log(np.maximum(np.array([low, high]) / centre, 0.0))
-    edges = np.sort(special.ndtr(logs / spread))
-    return centre * np.exp(spread * special.ndtri(generator.uniform(edges[0], edges[1], n)))
+        low, high = np.sort(np.log(np.maximum(np.array(bounds) / centre, 0.0)) / spread)
+    return np.clip(centre * np.exp(spread * _standard((low, high), generator, n)), *bounds)
+
+
+def _standard(edges: tuple[float, float], generator: np.random.Generator, n: int) -> Float[np.ndarray, " twins"]:
+    """Standard normal draws between two numbers.
+
+    The inverse distribution function, between its values there: no draw lies outside, none piles up.
+    """
+    from scipy import special
+
+    low, high = edges
+    if low > 0.0:  # shares are known to many digits near 0, not near 1
+        return -_standard((-high, -low), generator, n)
+    return special.ndtri(generator.uniform(special.ndtr(low), special.ndtr(high), n))

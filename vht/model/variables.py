@@ -11,7 +11,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from vht.errors import ModelError, nearest
-from vht.model.priors import Prior
+from vht.model.priors import Prior, overlap
 
 # A number of one twin. It is a float when written down and an array without axes inside a solve.
 Scalar = Float[Array, ""] | float
@@ -252,6 +252,8 @@ def _check(d: _Declaration, where: str) -> None:
             raise ModelError(f"The default must lie inside `bounds` {d.bounds}, but got {d.default} for {where}.")
     if d.prior is not None and not isinstance(d.prior, Prior):
         raise ModelError(f"`prior` must be Normal, LogNormal or Uniform, but got {d.prior!r} for {where}.")
+    if d.prior is not None and d.bounds is not None and not overlap(d.prior, d.bounds):
+        raise ModelError(f"`prior` must have a share within `bounds` {d.bounds}, but got {d.prior!r} for {where}.")
 
 
 def _is_number(value: Any) -> bool:
