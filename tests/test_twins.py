@@ -1,4 +1,4 @@
-"""Cohorts: drawn around the model that is given, and in the tails of distributions."""
+"""Cohorts: drawn around the model that is given, in the tails of distributions, and solved with another model than theirs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import vht
 from vht.bodies.blood_pressure import FEMALE, BloodPressure
-from vht.errors import ModelError
+from vht.calibrate import Free, Measurements, Observable, Problem
+from vht.errors import ModelError, UnitError
 from vht.model import Body, LogNormal, Normal, Organ, Scalar, Twins, Uniform, Vars, param, state, with_parameters
+
+TIMES = np.array([0.0, 1.0])
 
 
 class Decay(Organ):
@@ -21,6 +25,17 @@ class Decay(Organ):
 
     def rates(self, t, x, u):
         return self.State(x=-self.k * x.x)
+
+
+class Hourly(Decay):
+    k: Scalar = param(1.0, "1/h", "rate")
+
+
+class Constant(Decay):
+    k: Scalar = param(1.0, "mg/s", "rate")
+
+    def rates(self, t, x, u):
+        return self.State(x=-self.k)
 
 
 # -------------------------------------------------------------------------------- around the model that is given
@@ -87,3 +102,28 @@ def test_draws_in_a_tail_keep_the_bounds(bounds, prior, unchecked_annotations):
     # a tail falls off as an exponential does, by its distance from the middle: by its share beyond the edge, exactly
     shares = np.exp(stats.norm.logsf(abs(normal)) - stats.norm.logsf(first))
     assert stats.kstest(shares, "uniform").pvalue > 0.01
+
+
+# ---------------------------------------------------------------------------------- twins of another model
+
+
+def test_twins_of_another_model_are_converted():
+    twins = Twins(Hourly, {"k": [3600.0, 7200.0]})
+    tight = vht.Tsit5(rtol=1e-10, atol=1e-12)
+    found = vht.simulate(Decay(), TIMES, twins=twins, method=tight)
+    np.testing.assert_allclose(found.values["x"][:, 1], np.exp([-1.0, -2.0]), rtol=1e-8)
+    with pytest.raises(
+        UnitError, match=r"`k` of twins of `Hourly` is no `k` of `Constant`: `1/h` .* cannot be converted"
+    ):
+        vht.simulate(Constant(), TIMES, twins=twins)
+    with pytest.raises(ModelError, match=r"`Decay` has no parameter `one\.k`"):
+        vht.simulate(Decay(), TIMES, twins=Twins(Body({"one": Decay()}), {"one.k": [1.0]}))
+
+
+def test_a_problem_converts_twins_of_another_model():
+    measured = Measurements([0, 1], [1.0, 1.0], ["x", "x"], [0.4, 0.1])
+    twins = Twins(Hourly, {"k": [3600.0, 7200.0]})
+    problem = Problem(Decay(), {"shift": Free()}, {"x": Observable("x")}, measured, twins=twins)
+    np.testing.assert_allclose(problem.columns["k"], [1.0, 2.0], rtol=1e-12)
+    own = Problem(Decay(), {"shift": Free()}, {"x": Observable("x")}, measured, twins=Twins(Decay, {"k": [3.0, 4.0]}))
+    assert own.columns["k"].tolist() == [3.0, 4.0]

@@ -16,6 +16,7 @@ from vht.calibrate.noise import Additive, Combined, Noise, Proportional
 from vht.calibrate.transforms import Identity, Log, Logit, Transform
 from vht.errors import DataError, ModelError, nearest
 from vht.model import Organ, Prior, Twins, Uniform, Variable, initial_state, outputs, parameters, states
+from vht.model.twins import columns_of
 from vht.solve import Auto, Method, Schedule, Tsit5, choose_method
 
 INITIAL = "initial."
@@ -260,7 +261,7 @@ class Problem:
         """What differs from twin to twin."""
         if self.twins is None:
             return {}
-        columns = self.twins.columns if isinstance(self.twins, Twins) else self.twins
+        columns = columns_of(self.twins, self.model)
         return {name: np.asarray(values, np.float64) for name, values in columns.items()}
 
     @cached_property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from vht.errors import DataError, ModelError
+from vht.errors import DataError, ModelError, UnitError
 from vht.model.organ import Organ, parameters
 from vht.model.priors import LogNormal, Normal, Uniform, overlap, recentred, standardized
 from vht.model.real import real_numbers
@@ -227,6 +227,36 @@ def _whole(name: str, value: Any) -> int:
     if number < 0:
         raise ModelError(f"`{name}` must not be negative, but got {number}.")
     return number
+
+
+def columns_of(twins: Twins | Mapping[str, Any], model: Organ | type[Organ]) -> Mapping[str, Any]:
+    """The columns of a cohort in the units of a model, which may be another than the cohort's; columns by name stay.
+
+    Args:
+        twins: a cohort, perhaps of another model with parameters of the same names; or columns.
+        model: says the units.
+
+    Raises:
+        UnitError: a parameter measures something else in the cohort's model.
+    """
+    cls = model if isinstance(model, type) else type(model)
+    if not isinstance(twins, Twins):
+        return twins
+    if twins.model is cls:
+        return twins.columns
+    own, wanted = parameters(twins.model), parameters(cls)
+    columns: dict[str, Any] = dict(twins.columns)
+    for name in twins.columns:
+        if name in wanted and own[name].unit != wanted[name].unit:
+            from vht.model.units import convert
+
+            try:
+                columns[name] = convert(columns[name], own[name].unit, wanted[name].unit)
+            except UnitError as error:
+                raise UnitError(
+                    f"`{name}` of twins of `{twins.model.__name__}` is no `{name}` of `{cls.__name__}`: {error}"
+                ) from None
+    return columns
 
 
 def _draw(

@@ -17,6 +17,7 @@ from jaxtyping import ArrayLike, Shaped
 from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
 from vht.model.real import real_numbers
+from vht.model.twins import columns_of
 from vht.solve.exponential import gating_states
 from vht.solve.given import Given, Plan, Results, Used
 from vht.solve.methods import RK4, Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
@@ -71,7 +72,7 @@ class Request:
         check_units(model)
         system = system_of(model)
         _check_method(system, method)
-        columns: Columns = {} if twins is None else twins.columns if isinstance(twins, Twins) else twins
+        columns: Columns = {} if twins is None else columns_of(twins, model)
         names = twins.names if isinstance(twins, Twins) else None
         schedule = Schedule() if schedule is None else schedule
         initial = {} if initial is None else initial
