@@ -27,6 +27,7 @@ from vht.model import (
     quantity,
     state,
 )
+from vht.model.units import parse
 from vht.solve.system import system_of
 
 TIGHT = vht.Tsit5(rtol=1e-10, atol=1e-12)
@@ -148,6 +149,54 @@ def test_a_signal_per_time_keeps_its_unit_and_default():
     np.testing.assert_allclose(found.values["inner.drug.m"][0], amount, rtol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("unit", "converted"),
+    [
+        ("mg/hour", "mg/min"),
+        ("mg*h^-1", "mg/min"),
+        ("mg/kg/h", "mg/kg/min"),
+        ("mg/h/kg", "mg/kg/min"),
+        ("mg/(h*kg)", "mg/kg/min"),
+        ("uU/hr/mL", "uU/mL/min"),
+        ("1/h", "1/min"),
+        ("mL/min", "mL/min"),
+        ("mL/h^2", "mL/h^2"),
+        ("mg*h", "mg*h"),
+    ],
+)
+def test_a_flow_per_time_however_it_is_written(unit, converted):
+    class In(Vars):
+        dose: Scalar = port(unit, "doses", kind="flow")
+
+    cls = type("Dosed", (Drug,), {"In": In, "__module__": __name__, "rates": lambda s, t, x, u: s.State(m=u.dose)})
+    found = inputs(Body({"drug": cls()}, time="min"))["drug.dose"].unit
+    assert parse(found) == parse(converted)
+    same = inputs(Body({"drug": cls()}, time="hour"))["drug.dose"].unit
+    assert parse(same) == parse(unit)
+
+
+def test_a_dose_stays_what_it_is_in_another_unit_of_time():
+    class In(Vars):
+        dose: Scalar = port("mg/hour/kg", "doses", kind="flow")
+
+    class PerMass(Drug):
+        weight: Scalar = param(70.0, "kg", "body weight")
+
+    PerMass.In = In
+    PerMass.rates = lambda self, t, x, u: self.State(m=self.weight * u.dose - self.k * x.m)
+    doses = vht.Doses([0.0, 60.0], [1.0, 2.0], [0.0, 30.0])
+    found = vht.simulate(
+        Body({"drug": PerMass()}, time="min"),
+        60.0 * TIMES,
+        schedule=vht.Schedule(doses={"drug.dose": doses}),
+        method=TIGHT,
+    )
+    alone = vht.Doses([0.0, 1.0], [1.0, 2.0], [0.0, 0.5])
+    wanted = vht.simulate(PerMass(), TIMES, schedule=vht.Schedule(doses={"dose": alone}), method=TIGHT).values["m"]
+    np.testing.assert_allclose(found.values["drug.m"], wanted, rtol=1e-8)
+    assert wanted[0, 1] == pytest.approx(70.0 * np.exp(-0.15))
+
+
 def test_gates_in_another_unit_of_time():
     body = Body({"cell": Body({"cell": Cell()}, time="s"), "lag": Lag()}, time="min")
     found = vht.simulate(body, np.array([0.0, 20.0 / 60e3]), method=vht.RushLarsen(rtol=1e-8, atol=1e-8))
@@ -266,3 +315,18 @@ def test_what_is_wrong_is_said(given, message):
     organs = {"a": Gain(), "b": Gain(), "c": Drug(), "d": Drug(), "e": Odd()}
     with pytest.raises(ModelError, match=message):
         Body(**{"organs": organs, "time": "h", **given})
+
+
+def test_what_is_wired_is_not_scheduled():
+    inner = Body({"a": Gain(), "b": Odd(), "c": Drug()}, {"b.P": "a.y"}, time="h")
+    signal = vht.Signal([0.0], [1.0])
+    for body, name, source in (
+        (inner, "b.P", "a.y"),
+        (Body({"q": inner}), "q.b.P", "q.a.y"),
+    ):
+        prefix = name.removesuffix("b.P")
+        given = {f"{prefix}a.u": signal, name: signal}
+        with pytest.raises(ModelError, match=f"Input `{name}` of `Body` is driven by a wire from `{source}`"):
+            vht.simulate(body, TIMES, schedule=vht.Schedule(signals=given))
+        with pytest.raises(ModelError, match=f"`Body` has no input `{prefix}b.p`. Did you mean"):
+            vht.simulate(body, TIMES, schedule=vht.Schedule(signals={f"{prefix}b.p": signal}))

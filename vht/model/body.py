@@ -39,9 +39,10 @@ def Body(
     The result is a model. Its variables are the organs', addressed as ``heart.E_max``; its inputs are those that no wire
     drives, and all of kind "flow" (what is scheduled adds to the wires); its outputs are all outputs. An organ may be a body.
 
-    In a body whose unit of time is not an organ's, the organ's rates are converted. So are the flows per time into it and the
-    lags of its doses, which are the body's inputs and parameters: they are in the body's unit of time there. All else, signals
-    per time among it, keeps its unit.
+    In a body whose unit of time is not an organ's, the organ's rates are converted. So are the flows into it per its unit of
+    time (mg/h, mg/kg/h) and the lags of its doses, which are the body's inputs and parameters: they are in the body's unit of
+    time there, and a dose stays in mg. All else keeps its unit: signals per time, and flows per another time than the organ's
+    (mL/min into an organ in hours). A dose is always in the flow's unit times the model's unit of time.
 
     Args:
         organs: by name. Their parameters' values are the body's. Where one is not the organ's own default, its prior moves
@@ -110,6 +111,26 @@ def parts(model: Organ | type[Organ]) -> Parts:
     if not isinstance(found, Parts):
         raise ModelError(f"`{getattr(model, '__name__', type(model).__name__)}` is one organ, not a body.")
     return found
+
+
+def check_open(model: Organ | type[Organ], name: str) -> None:
+    """Refuse the name of an input that a wire drives, which is nobody else's to give.
+
+    Raises:
+        ModelError: it is one; says what drives it.
+    """
+    cls = model if isinstance(model, type) else type(model)
+    if name in variables(cls).inputs:
+        return
+    body, inner = getattr(cls, "parts", None), name
+    while isinstance(body, Parts):
+        if inner in body.sources:
+            said = ", ".join(f"`{name.removesuffix(inner)}{source.name}`" for source in body.sources[inner])
+            raise ModelError(
+                f"Input `{name}` of `{cls.__name__}` is driven by a wire from {said}: it takes nothing else."
+            )
+        organ, _, inner = inner.partition(".")
+        body = getattr(body.organs.get(organ), "parts", None)
 
 
 def structure(model: type[Organ]) -> type[Organ]:
@@ -316,9 +337,23 @@ def _scale(found: str, wanted: str) -> float:
     return conversion(found, wanted)[0]
 
 
+@functools.cache
 def _per_time(unit: str, own: str, wanted: str) -> str:
     """A flow's unit in a body with another unit of time: mg/h becomes mg/min, so that a dose stays in mg."""
-    return f"{unit.removesuffix(f'/{own}')}/{wanted}" if own != wanted and unit.endswith(f"/{own}") else unit
+    if own == wanted:
+        return unit
+    if unit.endswith(f"/{own}"):
+        return f"{unit.removesuffix(f'/{own}')}/{wanted}"
+    from pint.util import to_units_container
+
+    from vht.model.units import parse
+
+    # however the time is written, and wherever it stands: mg*h^-1, mg/hour/kg
+    clock = parse(own)
+    powers = to_units_container(parse(unit))
+    if [powers.get(name, 0) for name in to_units_container(clock)] != [-1]:
+        return unit
+    return f"{parse(unit) * clock / parse(wanted)}"
 
 
 def _rescaled(variable: Variable, scale: float, unit: str) -> Variable:

@@ -16,6 +16,7 @@ from jaxtyping import ArrayLike, Shaped
 
 from vht.errors import ModelError, nearest
 from vht.model import Organ, Twins, check_units, inputs, outputs, states
+from vht.model.body import check_open
 from vht.model.real import real_numbers
 from vht.model.twins import columns_of
 from vht.solve.exponential import gating_states
@@ -81,6 +82,7 @@ class Request:
         for name in initial:
             known("state", name, system.states, model)
         for name in (*schedule.doses, *schedule.signals):
+            check_open(model, name)
             known("input", name, system.inputs, model)
         for name in schedule.doses:
             if system.inputs[name]:
