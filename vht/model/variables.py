@@ -206,7 +206,8 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
         owner: how to name the class in errors.
 
     Raises:
-        ModelError: a field without `param`, `state`, `port` or `quantity`, or one whose numbers make no sense.
+        ModelError: a field without `param`, `state`, `port` or `quantity`, one whose numbers make no sense, or one that a
+            class below overrides with something else.
     """
     role, function = _ROLES[kind]
     found: dict[str, Variable] = {}
@@ -217,6 +218,15 @@ def declared(group: type, kind: Kind, owner: str) -> Mapping[str, Variable]:
             raise ModelError(f"A {kind} is declared with `{function}`, but {where} is not.")
         if declaration.role != role:
             raise ModelError(f"A {kind} is declared with `{function}`, but {where} uses `{declaration.role}`.")
+        # the class that declares a field holds its default under its name
+        missing = dataclasses.MISSING
+        held = next((vars(c)[field.name] for c in group.__mro__ if field.name in vars(c)), missing)
+        if held is not field.default:
+            other = ", or give the value by `with_parameters`" if role == "param" else ""
+            raise ModelError(
+                f"{where} is overridden by {held!r:.100}, which changes no twin: declare it anew, "
+                f"`{field.name}: Scalar = {function}`{other}."
+            )
         _check(declaration, where)
         if kind == "output" and declaration.default is not None:
             raise ModelError(f"Only an input has a default, but {where} has {declaration.default!r}.")
