@@ -14,7 +14,7 @@ from jax.core import Tracer
 from vht.errors import ModelError
 from vht.model import joined
 from vht.model.joined import Parts
-from vht.model.organ import Organ, Variables, variables, with_parameters
+from vht.model.organ import Organ, Variables, variables, with_values
 from vht.model.priors import LogNormal, Normal, Prior, Uniform, recentred
 from vht.model.variables import Scalar, Variable, Vars, check_known, declare
 from vht.model.wiring import Converted, Source, Sources, converted, join, stages
@@ -152,7 +152,8 @@ class _Structure(NamedTuple):
     numbers: tuple[tuple[str, float], ...]
 
     def organ(self) -> Organ:
-        return with_parameters(self.model(), dict(self.numbers))
+        defaults = {name: v.default or 0.0 for name, v in variables(self.model).parameters.items()}
+        return with_values(self.model, defaults | dict(self.numbers))
 
 
 class _Plan(NamedTuple):
@@ -288,14 +289,15 @@ def _class(plan: _Plan) -> type[Organ]:
         "Conserved": _group(f"{plan.name}.Conserved", quantities),
         "Events": _group(f"{plan.name}.Events", dict(_prefixed(known, "events"))),
         "rates": joined.rates,
-        "outputs": joined.outputs,
         "initial": joined.initial,
-        "conserved": joined.amounts,
-        "after": joined.after,
         "__repr__": _repr,
     }
+    if any(of.outputs for of in known.values()):
+        namespace["outputs"] = joined.outputs
+    if quantities:
+        namespace["conserved"] = joined.amounts
     if any(of.events for of in known.values()):
-        namespace["crossings"] = joined.crossings
+        namespace |= {"crossings": joined.crossings, "after": joined.after}
     return _group(plan.name, fields, Organ, namespace)
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from vht.errors import ModelError
 from vht.model.variables import Scalar, Variable, Vars, check_known, declared
@@ -51,6 +52,9 @@ class Organ(eqx.Module):
 
     Class attributes: `time` is the unit of `t`; `citation` the key of the model's paper in the references.
     Units are checked when a model is first used; see `vht.model.check_units`.
+
+    A model is copied with other numbers without its `__init__` and `__post_init__`. So a check of parameters' values goes into
+    `__check_init__`, which also looks at a copy whose numbers are known.
 
     The functions are compiled, so no `if` depends on their values: `jnp.where` chooses, and functions are those of `jax.numpy`.
     Where it makes the rates jump, steps end there, and derivatives know how the jump moves (`vht.simulate` says with what
@@ -104,6 +108,7 @@ class Variables:
     def __init__(self, model: type[Organ]) -> None:
         name = model.__name__
         self.parameters: Mapping[str, Variable] = declared(model, "parameter", name)
+        _check_members(model, self.parameters)
         self.states: Mapping[str, Variable] = declared(model.State, "state", f"{name}.State")
         self.inputs: Mapping[str, Variable] = declared(model.In, "input", f"{name}.In")
         self.outputs: Mapping[str, Variable] = declared(model.Out, "output", f"{name}.Out")
@@ -114,14 +119,18 @@ class Variables:
             raise ModelError(f"{name} must define `rates(self, t, x, u)`.")
         if not (self.states or self.outputs):
             raise ModelError(f"{name} must declare at least one state in a class `State(Vars)`.")
-        if self.outputs and model.outputs is Organ.outputs:
-            raise ModelError(f"{name} declares outputs, so it must define `outputs(self, t, x, u)`.")
-        if self.conserved and model.conserved is Organ.conserved:
-            raise ModelError(f"{name} declares conserved quantities, so it must define `conserved(self, x)`.")
-        if self.events and model.crossings is Organ.crossings:
-            raise ModelError(f"{name} declares events, so it must define `crossings(self, t, x, u)`.")
-        if model.crossings is not Organ.crossings and not self.events:
-            raise ModelError(f"{name} defines `crossings`, so it must declare events in a class `Events(Vars)`.")
+        for group, method, arguments, what, owner in (
+            (self.outputs, "outputs", "self, t, x, u", "outputs", "Out"),
+            (self.conserved, "conserved", "self, x", "conserved quantities", "Conserved"),
+            (self.events, "crossings", "self, t, x, u", "events", "Events"),
+        ):
+            defined = getattr(model, method) is not getattr(Organ, method)
+            if group and not defined:
+                raise ModelError(f"{name} declares {what}, so it must define `{method}({arguments})`.")
+            if defined and not group:
+                raise ModelError(f"{name} defines `{method}`, so it must declare {what} in a class `{owner}(Vars)`.")
+        if model.after is not Organ.after and not self.events:
+            raise ModelError(f"{name} defines `after`, so it must declare events in a class `Events(Vars)`.")
         seen: dict[str, str] = {}
         for group in (self.parameters, self.states, self.inputs, self.outputs):
             for variable in group.values():
@@ -132,6 +141,27 @@ class Variables:
                 seen[variable.name] = variable.kind
                 if variable.lag is not None:
                     check_known(f"parameter for `lag` of input `{variable.name}`", variable.lag, self.parameters, name)
+
+
+def _check_members(model: type[Organ], own: Mapping[str, Variable]) -> None:
+    """Refuse parameters with names that mean something else, groups that are no `Vars`, and methods that are none.
+
+    Raises:
+        ModelError: names the member, and what it must be.
+    """
+    name = model.__name__
+    groups = ("State", "In", "Out", "Conserved", "Events")
+    methods = ("rates", "outputs", "conserved", "crossings", "after", "initial")
+    taken = sorted({"time", "citation", *groups, *methods} & own.keys())
+    if taken:
+        raise ModelError(f"`{taken[0]}` of {name} has another meaning in every model: give the parameter another name.")
+    for group in groups:
+        found = getattr(model, group)
+        if not (isinstance(found, type) and issubclass(found, Vars)):
+            raise ModelError(f"`{group}` of {name} must be a class `{group}(Vars)`, but got {found!r:.100}.")
+    for method in methods:
+        if not callable(getattr(model, method, model.rates)):
+            raise ModelError(f"`{method}` of {name} must be a method, but got {getattr(model, method)!r:.100}.")
 
 
 @functools.cache
@@ -226,4 +256,27 @@ def with_parameters(model: Organ, values: Mapping[str, Scalar]) -> Organ:
     known = _of(model).parameters
     for name in values:
         check_known("parameter", name, known, type(model).__name__)
-    return type(model)(**{name: values[name] if name in values else getattr(model, name) for name in known})
+    wanted = {name: values[name] if name in values else getattr(model, name) for name in known}
+    found = with_values(type(model), wanted)
+    if not any(isinstance(value, Tracer) for value in wanted.values()):
+        for cls in type(model).__mro__:
+            if "__check_init__" in vars(cls):
+                vars(cls)["__check_init__"](found)
+    return found
+
+
+def with_values(cls: type[Organ], values: Mapping[str, Any]) -> Organ:
+    """A model of a class with these parameters, whatever its own `__init__` would make of them, and unchecked by it.
+
+    Args:
+        cls: whose it is.
+        values: of all its parameters.
+
+    Raises:
+        ModelError: what is not one number.
+    """
+    found = object.__new__(cls)
+    for name, value in values.items():
+        object.__setattr__(found, name, value)
+    Organ.__check_init__(found)
+    return found

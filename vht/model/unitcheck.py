@@ -22,7 +22,7 @@ from vht.errors import ModelError, UnitError
 from vht.model.body import Parts
 from vht.model.constant import unit_of_constant
 from vht.model.gating import GATE
-from vht.model.organ import Organ, initial_state, tracing, variables, with_parameters
+from vht.model.organ import Organ, initial_state, tracing, variables, with_values
 from vht.model.units import parse, registry, same, say
 from vht.model.variables import Variable, left_out
 
@@ -103,10 +103,8 @@ def _check(cls: type[Organ]) -> None:
     def like(group: Mapping[str, Any]) -> dict[str, Any]:
         return dict.fromkeys(group, number)
 
-    model = cls()
-
     def body(p: Mapping[str, Any]) -> Organ:
-        return with_parameters(model, p)
+        return with_values(cls, p)
 
     def rates(t: Any, p: Any, x: Any, u: Any) -> dict[str, Any]:
         return _results(cls, "rates", body(p).rates(t, cls.State(**x), cls.In(**u)), known.states)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from vht.errors import ModelError
 from vht.model import Organ, events, initial_state, inputs, outputs, parameters, states, with_parameters
 from vht.model.body import structure
+from vht.model.organ import with_values
 from vht.solve.elimination import Elimination
 from vht.solve.sparse import jacobian
 from vht.solve.switches import breaks, held, switches
@@ -233,7 +234,7 @@ def system_of(model: Organ) -> System:
             f"`{type(model).__name__}` has {states_}, so there is nothing to solve: join it with other models in a `Body`."
         )
     return System(
-        model=structure(type(model))(**dict.fromkeys(names, 0.0)),
+        model=with_values(structure(type(model)), dict.fromkeys(names, 0.0)),
         parameters=names,
         states=tuple(known),
         inputs={name: variable.default or 0.0 for name, variable in inputs(model).items()},
