@@ -181,7 +181,7 @@ class Request:
         for name, signal in schedule.signals.items():
             if np.shape(signal.time)[-1] == 0:
                 raise ValueError(f"A signal must hold at least one value, but got none in `{name}`.")
-            if _concrete(signal.time) and (np.isnan(signal.time) | np.isneginf(signal.time)).any():
+            if _concrete(signal.time) and not (np.asarray(signal.time, np.float64) > -np.inf).all():
                 raise ValueError(
                     f"Times of signals must be numbers (or +inf to fill up a row), but got NaN or -inf in `{name}`."
                 )
