@@ -111,6 +111,19 @@ def test_a_method_without_its_variables_is_refused(method, what, group):
         made(**{method: lambda self, *_: None})
 
 
+def test_a_derived_class_may_have_none_of_a_group():
+    class Seen(Decay):
+        class Out(Vars):
+            y: Scalar = port("mg", "amount")
+
+        def outputs(self, t, x, u):
+            return self.Out(y=x.x)
+
+    none = type("Out", (Vars,), {"__module__": __name__})
+    found = vht.simulate(below(Seen, Out=none, outputs=lambda self, t, x, u: self.Out())(), TIMES)
+    assert list(found.values) == ["x"]
+
+
 # --------------------------------------------------------------------------------------- priors and bounds
 
 

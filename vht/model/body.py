@@ -289,15 +289,14 @@ def _class(plan: _Plan) -> type[Organ]:
         "Conserved": _group(f"{plan.name}.Conserved", quantities),
         "Events": _group(f"{plan.name}.Events", dict(_prefixed(known, "events"))),
         "rates": joined.rates,
+        "outputs": joined.outputs,
         "initial": joined.initial,
+        "conserved": joined.amounts,
+        "after": joined.after,
         "__repr__": _repr,
     }
-    if any(of.outputs for of in known.values()):
-        namespace["outputs"] = joined.outputs
-    if quantities:
-        namespace["conserved"] = joined.amounts
     if any(of.events for of in known.values()):
-        namespace |= {"crossings": joined.crossings, "after": joined.after}
+        namespace["crossings"] = joined.crossings
     return _group(plan.name, fields, Organ, namespace)
 
 

@@ -127,9 +127,10 @@ class Variables:
             defined = getattr(model, method) is not getattr(Organ, method)
             if group and not defined:
                 raise ModelError(f"{name} declares {what}, so it must define `{method}({arguments})`.")
-            if defined and not group:
+            # a class with an empty group of its own says that it has none, and may inherit the method
+            if defined and getattr(model, owner) is _Nothing:
                 raise ModelError(f"{name} defines `{method}`, so it must declare {what} in a class `{owner}(Vars)`.")
-        if model.after is not Organ.after and not self.events:
+        if model.after is not Organ.after and model.Events is _Nothing:
             raise ModelError(f"{name} defines `after`, so it must declare events in a class `Events(Vars)`.")
         seen: dict[str, str] = {}
         for group in (self.parameters, self.states, self.inputs, self.outputs):
