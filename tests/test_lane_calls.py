@@ -212,6 +212,20 @@ def test_a_weak_and_a_strong_argument_are_two_programs():
         assert kernel(x, 2.0).dtype == np.float32
 
 
+@pytest.mark.skipif(not hasattr(jax.config, "jax_explicit_x64_dtypes"), reason="this JAX has no such setting")
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+def test_what_a_requested_float64_means_may_change_between_calls():
+    kernel, before = lanes(lambda x: x.astype(jnp.float64)), jax.config.jax_explicit_x64_dtypes
+    x = np.ones(3, np.float32)
+    try:
+        for setting, dtype in (("warn", np.float32), ("allow", np.float64), ("warn", np.float32)):
+            jax.config.update("jax_explicit_x64_dtypes", setting)
+            with jax.enable_x64(False):
+                assert kernel(x).dtype == dtype
+    finally:
+        jax.config.update("jax_explicit_x64_dtypes", before)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.complex64, jnp.complex128, jnp.int4])
 def test_types_that_no_kernel_holds_are_named(dtype):
     x = jnp.ones(3, dtype)

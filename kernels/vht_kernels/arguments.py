@@ -35,7 +35,8 @@ def is_held(dtype: Any) -> bool:
 def jax_settings() -> tuple[Any, ...]:
     """What of JAX's configuration a traced program depends on."""
     config: Any = jax.config
-    return config.jax_enable_x64, config.jax_numpy_dtype_promotion
+    explicit = getattr(config, "jax_explicit_x64_dtypes", None)  # newer versions of JAX have it
+    return config.jax_enable_x64, config.jax_numpy_dtype_promotion, explicit
 
 
 def arrays(leaves: Sequence[Any]) -> list[jax.Array]:
