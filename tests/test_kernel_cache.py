@@ -226,6 +226,12 @@ def test_a_missing_function_is_refused():
         cpu.load_object(code, "two")
 
 
+def test_the_folder_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("VHT_CACHE_DIR", "~/kept")
+    assert cache.directory() == tmp_path / "kept"
+
+
 def test_two_processes_share_a_fresh_cache(tmp_path):
     """Both start with nothing and write at once; both must come to the right result."""
     script = (

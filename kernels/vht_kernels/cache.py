@@ -25,7 +25,7 @@ def directory() -> pathlib.Path:
     """Where kernels are kept: ``$VHT_CACHE_DIR``, else ``vht`` in the user's cache folder."""
     chosen = os.environ.get("VHT_CACHE_DIR")
     if chosen:
-        return pathlib.Path(chosen)
+        return pathlib.Path(chosen).expanduser()
     home = pathlib.Path.home()
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "vht"
