@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
     import json
     import jax, jax.numpy as jnp, numpy as np
-    from jax.sharding import NamedSharding, PartitionSpec as P
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
     from vht_kernels import full_like, lanes, read, write
 
     jax.config.update("jax_enable_x64", True)
@@ -22,7 +22,7 @@ SCRIPT = """
     fn = lanes(f, in_axes=(0, 0, None))
     x, own, shared = np.linspace(0.0, 1.0, 16), np.arange(64.0).reshape(16, 4), np.arange(3.0)
     right = jax.vmap(f, in_axes=(0, 0, None))(x, own, shared)
-    mesh = jax.make_mesh((4,), ("d",))
+    mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
     spread = [jax.device_put(a, NamedSharding(mesh, P("d"))) for a in (x, own)]
     specs = (P("d"), P("d"), P())
     calls = {
@@ -41,18 +41,199 @@ SCRIPT = """
 """
 
 
-@pytest.fixture(scope="module")
-def told():
-    """For each way to call: how many numbers of a result the first device holds, and how many devices hold some."""
+# by name what `jax.vmap` gives and what `lanes` does: numbers, the type of a result, or the error
+TYPES = """
+    import json
+    import jax, jax.numpy as jnp, numpy as np
+    from jax import lax
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+    from vht_kernels import full_like, lanes, length, read, scratch, write
+
+    jax.config.update("jax_enable_x64", True)
+    mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
+    explicit = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Explicit,))
+    w, q = jnp.array([2.0]), jnp.linspace(0.0, 1.5, 16)
+
+    def spread(fn, out=P("d"), **options):
+        return jax.shard_map(fn, mesh=mesh, in_specs=(P(), P("d")), out_specs=out, **options)(w, q)
+
+    def typed(fn):
+        seen = []
+        spread(lambda w, q: (seen.append(str(jax.typeof(fn(w, q)))), q)[1])
+        return seen[0]
+
+    def cases(batch, entry):
+        pair = batch(lambda v, w: jnp.sin(v * w), in_axes=(0, None))
+
+        @jax.custom_jvp
+        def sine(q, w):
+            return pair(q, w)
+
+        @sine.defjvp
+        def _(primals, dots):
+            (q, w), (q_dot, w_dot) = primals, dots
+            slope = batch(lambda v, w: jnp.cos(v * w), in_axes=(0, None))(q, w)
+            return sine(q, w), slope * (q_dot * w + q * w_dot)
+
+        def captured(run):
+            return spread(lambda w, q: batch(run(q.sum()))(q))
+
+        def set_explicit(fn):
+            with jax.set_mesh(explicit):
+                return str(jax.typeof(fn(jax.device_put(q, NamedSharding(explicit, P("d"))))))
+
+        def grad(fn):
+            return jax.grad(fn, argnums=0)
+
+        tables = batch(lambda v, t: lax.cond(v > 0.5, lambda: entry(t), lambda: v))
+        return {
+            "type of what differs": lambda: typed(lambda w, q: sine(q, w[0])),
+            "type of what is the same": lambda: typed(lambda w, q: sine(w, w[0])),
+            "type of a shared number that differs": lambda: typed(lambda w, q: sine(w, q[0])),
+            "psum": lambda: spread(lambda w, q: lax.psum(sine(q, w[0]), "d"), P()),
+            "gradient of a psum": lambda: spread(
+                grad(lambda w, q: lax.psum((w * lax.stop_gradient(pair(q, 1.0))).sum(), "d")), P()
+            ),
+            "gradient of a sum": lambda: spread(grad(lambda w, q: (w * sine(q, 1.0)).sum()), P()),
+            "gradient by a shared number": lambda: spread(grad(lambda w, q: sine(q, w[0]).sum()), P()),
+            "gradient by lanes that are the same": lambda: spread(grad(lambda w, q: sine(w, q[0]).sum()), P()),
+            "gradient around": lambda: jax.grad(
+                lambda w: jax.shard_map(
+                    lambda w, q: sine(q, w[0]), mesh=mesh, in_specs=(P(), P("d")), out_specs=P("d")
+                )(w, q).sum()
+            )(w),
+            "refused": lambda: spread(lambda w, q: sine(q, w[0]), P()),
+            "fori_loop": lambda: spread(lambda w, q: lax.fori_loop(0, 3, lambda i, c: sine(c, 2.0), q)),
+            "scan": lambda: spread(lambda w, q: lax.scan(lambda c, _: (sine(c, 2.0), None), q, length=3)[0]),
+            "cond": lambda: spread(lambda w, q: lax.cond(q[0] > 0.5, lambda: sine(q, w[0]), lambda: q)),
+            "vmap": lambda: spread(lambda w, q: jax.vmap(sine, (1, 0), 1)(jnp.stack([q, q * q], 1), jnp.ones(2))),
+            "captured": lambda: captured(lambda s: lambda v: v * s),
+            "captured in a branch": lambda: captured(lambda s: lambda v: lax.cond(v > 1.0, lambda: v, lambda: s)),
+            "captured in a loop": lambda: captured(
+                lambda s: lambda v: lax.fori_loop(0, 3, lambda i, c: 0.5 * c + s, v)
+            ),
+            "entry in a branch": lambda: spread(lambda w, q: tables(q, jnp.stack([q, 2.0 * q], 1))),
+            "gradient by a factor of an entry": lambda: spread(grad(lambda w, q: (w * entry(q)).sum()), P()),
+            "jvp, unchecked": lambda: spread(
+                lambda w, q: jax.jvp(lambda w: sine(q, w[0]), (w,), (w,))[1], check_vma=False
+            ),
+            "psum, unchecked": lambda: spread(lambda w, q: lax.psum(pair(q, w[0]), "d"), P(), check_vma=False),
+            "type on an explicit mesh": lambda: set_explicit(lambda q: sine(q, 2.0)),
+            "jvp on an explicit mesh": lambda: set_explicit(lambda q: jax.jvp(lambda q: sine(q, 2.0), (q,), (q,))[1]),
+            "vmap on an explicit mesh": lambda: set_explicit(
+                lambda q: jax.jit(jax.vmap(sine, (1, 0)))(jnp.stack([q, q * q], 1), jnp.ones(2))
+            ),
+        }
+
+    def primitives(read, length, full_like, scratch, write):
+        def tangent(w, q):
+            table = full_like(q, w[0])
+            return jax.jvp(lambda x: write(table, 1, x), (w[0],), (w[0],))[1]
+
+        return {
+            "type of `read`": lambda: typed(lambda w, q: read(w, lax.axis_index("d"))),
+            "type of `length`": lambda: typed(lambda w, q: length(q)),
+            "type of `full_like`": lambda: typed(lambda w, q: full_like(w, q[0])),
+            "type of `scratch`": lambda: typed(lambda w, q: scratch(3, q[0])),
+            "type of `write`": lambda: typed(lambda w, q: write(w, 0, q[0])),
+            "derivative of `write`": lambda: typed(
+                lambda w, q: jax.jvp(lambda x: write(q, 1, x), (w[0],), (w[0],))[1]
+            ),
+        }
+
+    plain = (
+        lambda t, i: t[i],
+        lambda t: jnp.array(t.shape[0], np.int32),
+        lambda t, fill: jnp.broadcast_to(fill, t.shape),
+        lambda size, fill: jnp.broadcast_to(fill, (size,)),
+        lambda t, i, x: t.at[i].set(x),
+    )
+    told = {}
+    for made in (
+        {**cases(jax.vmap, lambda t: t[1]), **primitives(*plain)},
+        {**cases(lanes, lambda t: read(t, 1)), **primitives(read, length, full_like, scratch, write)},
+    ):
+        for name, case in made.items():
+            try:
+                found = case()
+            except (TypeError, ValueError) as error:
+                found = f"{type(error).__name__}: {error}".split(" ")[0]
+            told.setdefault(name, []).append(found if isinstance(found, str) else np.ravel(found).tolist())
+    print(json.dumps(told))
+"""
+
+SIMULATED = """
+    import json
+    import jax, jax.numpy as jnp, numpy as np
+    from jax.sharding import AxisType, PartitionSpec as P
+    import vht
+    from vht.model import Organ, Scalar, Vars, param, port, state
+
+    jax.config.update("jax_enable_x64", True)
+
+    class Emptying(Organ):
+        time = "s"
+        k: Scalar = param(1.0, "1/s", "rate")
+        inflow: Scalar = param(0.5, "mL/s", "inflow")
+
+        class State(Vars):
+            x: Scalar = state(1.0, "mL", "amount")
+
+        class Out(Vars):
+            y: Scalar = port("mL", "amount")
+
+        def rates(self, t, x, u):
+            return self.State(x=self.inflow - self.k * x.x)
+
+        def outputs(self, t, x, u):
+            return self.Out(y=x.x)
+
+    def last(inflow, k):
+        return vht.simulate(Emptying(), np.linspace(0.0, 1.0, 3), twins={"k": k, "inflow": inflow}).values["y"][:, -1]
+
+    mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
+    inflow, k = jnp.array(0.5), jnp.linspace(0.5, 2.0, 8)
+    specs = dict(mesh=mesh, in_specs=(P(), P("d")))
+    divided = jax.shard_map(lambda inflow, k: last(jnp.broadcast_to(inflow, k.shape), k), out_specs=P("d"), **specs)
+    inside = jax.shard_map(
+        lambda *at: jax.grad(lambda *at: last(jnp.broadcast_to(at[0], at[1].shape), at[1]).sum(), (0, 1))(*at),
+        out_specs=(P(), P("d")),
+        **specs,
+    )
+    weighted = jax.shard_map(
+        lambda w, k: jax.grad(lambda w: (w * jax.lax.stop_gradient(last(jnp.ones_like(k), k))).sum())(w),
+        out_specs=P(),
+        **specs,
+    )
+    alone = lambda inflow, k: last(jnp.broadcast_to(inflow, k.shape), k)
+    gradient = jax.grad(lambda *at: alone(*at).sum(), (0, 1))(inflow, k)
+    told = {
+        "values": (alone(inflow, k), divided(inflow, k)),
+        "gradient around": (gradient, jax.grad(lambda *at: divided(*at).sum(), (0, 1))(inflow, k)),
+        "gradient inside": (gradient, inside(inflow, k)),
+        "gradient by a weight": (alone(jnp.array(1.0), k).sum(), weighted(inflow, k)),
+    }
+    flat = lambda tree: np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]).tolist()
+    print(json.dumps({name: [flat(right), flat(found)] for name, (right, found) in told.items()}))
+"""
+
+
+def _told(script):
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
     }
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
+    command = [sys.executable, "-c", textwrap.dedent(script)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def told():
+    """For each way to call: how many numbers of a result the first device holds, and how many devices hold some."""
+    return _told(SCRIPT)
 
 
 @pytest.mark.parametrize("way", ["shard_map", "pmap"])
@@ -64,3 +245,18 @@ def test_each_device_computes_its_own_lanes(told, way):
 def test_xla_does_not_divide_a_kernel_by_itself(told, way):
     # right results, but all lanes on every device: the README tells to use `shard_map`
     assert told[way] == [16, 4]
+
+
+def test_types_inside_a_mesh_are_those_of_vmap():
+    """Without them derivatives by what the devices share are wrong, and what differs passes for the same."""
+    told = _told(TYPES)
+    assert [name for name, (right, _) in told.items() if "Error" in str(right)] == ["refused"]
+    assert "V:d" in told["type of what differs"][0] and "V:d" not in told["type of what is the same"][0]
+    assert "@d" in told["vmap on an explicit mesh"][0]
+    for name, (right, found) in told.items():
+        assert found == (right if isinstance(right, str) else pytest.approx(right, rel=1e-12, abs=1e-12)), name
+
+
+def test_simulations_divided_among_devices_have_the_derivatives_of_one():
+    for name, (right, found) in _told(SIMULATED).items():
+        assert found == pytest.approx(right, rel=1e-9), name

@@ -13,11 +13,12 @@ import jax
 import jax.ffi
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import ShapedArray, Tracer
 from jax.extend import core as jex
 from jax.interpreters import ad, batching, mlir
 
-from vht_kernels import cpu, driver, nvidia
+from vht_kernels import cpu, driver, meshes, nvidia
 from vht_kernels.arguments import (
     HELD,
     arrays,
@@ -140,7 +141,7 @@ def lanes(
     @functools.wraps(fn)
     def batched(*args: Any, **kwargs: Any) -> Any:
         traced, flat = prepare(args, kwargs)
-        results = lanes_p.bind(*traced.captured, *flat, program=traced.program)
+        results = lanes_p.bind(*meshes.joined((*traced.captured, *flat)), program=traced.program)
         return jax.tree.unflatten(traced.out_tree, results)
 
     def report(*args: Any, **kwargs: Any) -> Report:
@@ -174,7 +175,7 @@ def _trace(
     width: int | None,
     reciprocals: bool,
 ) -> Traced:
-    shapes = [
+    shapes: list[Any] = [
         jax.ShapeDtypeStruct(x.shape[lane_axes(s) :], x.dtype, weak_type=x.weak_type)
         for x, s in zip(flat, shared, strict=True)
     ]
@@ -187,7 +188,18 @@ def _trace(
         return [jnp.asarray(r) for r in results]
 
     with jax.disable_jit(False):  # a loop must stay a loop
-        closed = jax.make_jaxpr(of_leaves)(*shapes)
+        try:
+            closed = jax.make_jaxpr(of_leaves)(*shapes)
+        except TypeError:
+            types = [jax.typeof(x) for x in flat]
+            if not any(map(meshes.varying, types)):
+                raise
+            # what the function captures may differ between devices, and meet an argument in a branch or loop
+            marked = [
+                ShapedArray(x.shape, x.dtype, weak_type=x.weak_type, **meshes.computed_from([t]))
+                for x, t in zip(shapes, types, strict=True)
+            ]
+            closed = jax.make_jaxpr(of_leaves)(*marked)
     captured = arrays(closed.consts)
     jaxpr = closed.jaxpr
     if captured:
@@ -253,7 +265,9 @@ def _lane_count(avals: Sequence[Any], program: Program) -> int:
 def _abstract(*avals: Any, program: Program) -> list[Any]:
     count = _lane_count(avals, program)
     outs: list[Any] = [v.aval for v in program.closed.jaxpr.outvars]
-    return [ShapedArray((count, *out.shape), out.dtype, weak_type=out.weak_type) for out in outs]
+    divided = meshes.dividing(avals, [None if kind.shared else 0 for kind in program.arguments])
+    place = meshes.computed_from(avals, (divided,))
+    return [ShapedArray((count, *out.shape), out.dtype, weak_type=out.weak_type, **place) for out in outs]
 
 
 def _batch(args: Sequence[Any], axes: Sequence[int | None], *, program: Program) -> tuple[list[Any], list[int]]:
@@ -264,20 +278,28 @@ def _batch(args: Sequence[Any], axes: Sequence[int | None], *, program: Program)
         for x, axis, kind in zip(args, axes, program.arguments, strict=True)
         if not kind.shared
     )
-    arguments, joined = [], []
+    avals: list[Any] = [jax.typeof(x) for x in args]
+    along = [None if kind.shared else 1 if a == 0 else 0 for a, kind in zip(axes, program.arguments, strict=True)]
+    divided = meshes.dividing(avals, axes), meshes.dividing(avals, along)
+
+    def reshaped(x: Any, shape: tuple[int, ...], by: tuple[Any, ...]) -> Any:
+        # JAX asks how the result is divided where its types tell that the operand is
+        return lax.reshape(x, shape, out_sharding=meshes.sharding(avals, by) if any(divided) else None)
+
+    arguments, merged = [], []
     for x, axis, kind in zip(args, axes, program.arguments, strict=True):
         if axis is None and kind.shared:
             arguments.append(kind)
-            joined.append(x)
+            merged.append(x)
             continue
         x = jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
         if kind.shared:
             x = jnp.broadcast_to(jnp.expand_dims(x, 1), (size, count, *x.shape[1:]))
         arguments.append(dataclasses.replace(kind, shared=False))
-        joined.append(x.reshape((size * count, *x.shape[2:])))
+        merged.append(reshaped(x, (size * count, *x.shape[2:]), ()))
     program = _with_arguments(program, tuple(arguments))
-    results = lanes_p.bind(*joined, program=program)
-    return [r.reshape((size, count, *r.shape[1:])) for r in results], [0] * len(results)
+    results = lanes_p.bind(*meshes.joined(merged), program=program)
+    return [reshaped(r, (size, count, *r.shape[1:]), divided) for r in results], [0] * len(results)
 
 
 @functools.lru_cache(maxsize=_PROGRAMS_KEPT)
@@ -312,9 +334,10 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, program: Program) -
     floats = [r for r in results if jnp.issubdtype(r.dtype, jnp.floating)]
     used = [t for t in tangents if type(t) is not ad.Zero]
     # whether the derivative is wanted shows later: reverse mode never asks for it behind a `stop_gradient`
-    given = iter(derivative_p.bind(*used, name=program.name, shapes=tuple((r.shape, r.dtype) for r in floats)))
+    shapes = tuple((r.shape, r.dtype, jax.typeof(r).sharding.spec) for r in floats)
+    given = iter(derivative_p.bind(*used, name=program.name, shapes=shapes))
     outs = [
-        next(given) if jnp.issubdtype(r.dtype, jnp.floating) else ad.Zero(ShapedArray(r.shape, jax.dtypes.float0))
+        next(given) if jnp.issubdtype(r.dtype, jnp.floating) else ad.Zero(jax.typeof(r).to_tangent_aval())
         for r in results
     ]
     return results, outs
@@ -329,7 +352,9 @@ def _no_derivative(*_: Any, name: str, **__: Any) -> Any:
 
 def _batch_derivative(args: Sequence[Any], axes: Sequence[int | None], *, name: str, shapes: Any) -> Any:
     size = next(x.shape[a] for x, a in zip(args, axes, strict=True) if a is not None)
-    outs = derivative_p.bind(*args, name=name, shapes=tuple(((size, *shape), dtype) for shape, dtype in shapes))
+    added = meshes.dividing([jax.typeof(x) for x in args], axes)
+    shapes = tuple(((size, *shape), dtype, (added, *divided)) for shape, dtype, divided in shapes)
+    outs = derivative_p.bind(*meshes.joined(args), name=name, shapes=shapes)
     return outs, [0] * len(outs)
 
 
@@ -360,7 +385,11 @@ mlir.register_lowering(lanes_p, _lower_for_cpu, platform="cpu")
 mlir.register_lowering(lanes_p, _lower_for_gpu, platform="cuda")
 ad.primitive_jvps[lanes_p] = _jvp
 derivative_p.def_impl(_no_derivative)
-derivative_p.def_abstract_eval(lambda *_, name, shapes: [ShapedArray(shape, dtype) for shape, dtype in shapes])
+derivative_p.def_abstract_eval(
+    lambda *avals, name, shapes: [
+        ShapedArray(shape, dtype, **meshes.computed_from(avals, divided)) for shape, dtype, divided in shapes
+    ]
+)
 batching.primitive_batchers[derivative_p] = _batch_derivative
 ad.primitive_transposes[derivative_p] = _no_derivative
 mlir.register_lowering(derivative_p, _no_derivative)

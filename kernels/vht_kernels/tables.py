@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from vht_kernels.meshes import joined
 
 if TYPE_CHECKING:  # for readers and checkers alone: the compiler runs without it
     from jaxtyping import Array, ArrayLike, Int, Shaped
@@ -144,9 +145,8 @@ def _write(table: Array, index: Array, value: Array) -> Array:
 
 def _define(primitive: Primitive, meaning: Callable[..., Array]) -> None:
     def abstract(*avals: Any, **params: Any) -> Any:
-        shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
-        out = jax.eval_shape(functools.partial(meaning, **params), *shapes)
-        return ShapedArray(out.shape, out.dtype)
+        (out,) = jax.make_jaxpr(functools.partial(meaning, **params))(*avals).out_avals
+        return out.strip_weak_type()
 
     def batch(args: Sequence[Array], axes: Sequence[int | None], **params: Any) -> tuple[Array, int]:
         return jax.vmap(functools.partial(meaning, **params), in_axes=tuple(axes))(*args), 0
@@ -168,8 +168,7 @@ for _primitive, _meaning in (
 
 
 def _zero(value: Array) -> Any:
-    floating = jnp.issubdtype(value.dtype, jnp.inexact)
-    return ad.Zero(ShapedArray(value.shape, value.dtype if floating else jax.dtypes.float0))
+    return ad.Zero(jax.typeof(value).to_tangent_aval())
 
 
 def _read_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
@@ -205,7 +204,7 @@ def _write_jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array
     zero = jnp.zeros_like(entry)
     table_dot, _, entry_dot = (None if type(t) is ad.Zero else t for t in tangents)
     if table_dot is None:
-        table_dot = full_like_p.bind(table, zero, repeat=1)
+        table_dot = full_like_p.bind(table, joined((zero, table, index))[0], repeat=1)
     return value, write_p.bind(table_dot, index, zero if entry_dot is None else entry_dot)
 
 

@@ -458,8 +458,3 @@ def solve_each(
 ) -> Float[Array, "twins rows"]:
     """Each twin's linear system."""
     return blocks.solve(matrices, right[:, :, None])[:, :, 0]
-
-
-def unmoved(leaf: Array) -> Any:
-    """The tangent of what no derivative changes."""
-    return jnp.zeros_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else np.zeros(leaf.shape, jax.dtypes.float0)

@@ -207,7 +207,7 @@ def _no_second_derivative(plan: Any, directions: Any, time_rates: Any, primals: 
         isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents, is_leaf=lambda t: isinstance(t, SymbolicZero))
     ):
         out = solve(plan, primals[0], directions, time_rates)
-        return out, jax.tree.map(_still, out)
+        return out, jax.tree.map(unmoved, out)
     raise NotImplementedError(
         "A solve has first derivatives only: the derivative of its Jacobian is not available. "
         "For curvature use the Gauss-Newton approximation, or finite differences of the gradient."
@@ -273,14 +273,13 @@ def _solve_jvp(plan: Plan, primals: tuple[Given], tangents: tuple[Given]) -> tup
             dot = dots.times.astype(value.dtype)
             total = total + column(jacobian.time_rates[name]) * (dot if dot.ndim == 2 else dot[None, :])
         changes[name] = total
-    still = jax.tree.map(_still, results)
+    still = jax.tree.map(unmoved, results)
     return results, still._replace(values=changes)
 
 
-def _still(leaf: Array) -> Any:
-    if jnp.issubdtype(leaf.dtype, jnp.floating):
-        return jnp.zeros_like(leaf)
-    return np.zeros(leaf.shape, jax.dtypes.float0)
+def unmoved(leaf: Array) -> Any:
+    """The tangent of what no derivative changes."""
+    return SymbolicZero(jax.typeof(leaf).to_tangent_aval())
 
 
 solve_cohort.defjvp(_solve_jvp, symbolic_zeros=True)

@@ -27,11 +27,10 @@ from vht.solve.fixed_point import (
     solve_each,
     spread,
     stand_ins,
-    unmoved,
 )
 from vht.solve.given import Given, Plan
 from vht.solve.largest import largest
-from vht.solve.plan import solve_cohort
+from vht.solve.plan import solve_cohort, unmoved
 from vht.solve.status import Status
 
 # The Jacobian need not be as right as the periods: it decides how fast the search is, not where it ends

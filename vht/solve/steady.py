@@ -39,11 +39,11 @@ from vht.solve.fixed_point import (
     solve_each,
     spread,
     stand_ins,
-    unmoved,
 )
 from vht.solve.given import Given, Plan
 from vht.solve.largest import largest
 from vht.solve.methods import Auto, Method, Tsit5
+from vht.solve.plan import unmoved
 from vht.solve.request import Columns, Request
 from vht.solve.schedule import Schedule, Signal, listed
 from vht.solve.simulate import Backend, run
