@@ -335,12 +335,6 @@ class _Reader:
             known = self._name("simulate.vary", "parameter", name, self.parameters)
             if known and self.parameters[name].prior is None and table.spread is None:
                 self.note("simulate.vary", f"`{name}` has no prior to draw from: give `spread`, or leave it out.")
-            if known and name in self.form.parameters and table.spread is None:
-                self.note(
-                    "simulate.vary",
-                    f"`{name}` has a value in `parameters`, and would be drawn from the model's prior here: keep one, or give"
-                    " `spread` to draw around the value.",
-                )
         for name in table.observe or ():
             self._name("simulate.observe", "output or state", name, {**self.outputs, **self.states})
         vary, observe = (None if names is None else tuple(names) for names in (table.vary, table.observe))
