@@ -1,5 +1,6 @@
 """What newer versions of JAX made primitives of: each where the installed one has it."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,6 +30,15 @@ def test_log2_of_powers_of_two_is_whole():
     whole = np.arange(-300.0, 300.0)
     np.testing.assert_allclose(lanes(lax.log2)(2.0**whole), whole, rtol=3e-16)
     np.testing.assert_allclose(lanes(lax.log2)(X[X > 0]), np.log2(X[X > 0]), rtol=1e-15, atol=1e-16)
+
+
+def test_a_new_place_changes_no_number():
+    # newer versions put it where values meet that devices of a mesh hold in different ways
+    def fn(x):
+        return 2.0 * jax.sharding.reshard(jnp.sin(x), jax.sharding.PartitionSpec())
+
+    with jax.set_mesh(jax.make_mesh((1,), ("i",))):
+        np.testing.assert_allclose(lanes(fn)(X), 2.0 * np.sin(X), rtol=1e-15)
 
 
 @needs("polynomial")

@@ -514,7 +514,7 @@ def _same(e: Emitter, eqn: Any, args: Sequence[Value]) -> Value:
 
 # on scalars these change nothing
 for _name in (
-    *("copy", "copy_p", "stop_gradient", "device_put", "optimization_barrier", "pvary"),
+    *("copy", "copy_p", "stop_gradient", "device_put", "optimization_barrier", "pvary", "reshard"),
     *("broadcast_in_dim", "reshape", "squeeze", "expand_dims"),
 ):
     RULES[_name] = Rule(_same)
