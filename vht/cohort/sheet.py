@@ -220,8 +220,8 @@ def _read_parquet(path: pathlib.Path, file: str, problems: Problems) -> Sheet | 
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file_:
-            table = file_.read()
+        with pyarrow.parquet.ParquetFile(path) as parquet:
+            table = parquet.read()
     except pa.ArrowException as error:
         problems.add(file, None, None, f"This is no Parquet file, or it is damaged ({error}).")
         return None
