@@ -197,7 +197,7 @@ def _try(
     kinds, kind = np.unique(usable, axis=1, return_inverse=True)
     for number, has in enumerate(kinds.T):
         rows = np.flatnonzero(kind.ravel() == number)
-        known = {name: values[rows] for (name, values), usable in zip(columns.items(), has, strict=True) if usable}
+        known = {name: values[rows] for (name, values), there in zip(columns.items(), has, strict=True) if there}
         try:
             failed += _failures(rule, People(known, rows.tolist()), rows)
         except NotKnown as error:

@@ -181,11 +181,8 @@ class FixedPoint(eqx.Module):
         labels = {label.name: label for label in self.labels}
         data: dict[str, Any] = {}
         for name, value in self.values.items():
-            label = labels[name]
-            attributes = {"units": label.unit, "long_name": label.meaning, "kind": label.kind}
-            if label.source:
-                attributes["source"] = label.source
-            data[beside(name, self.values) if name == "twin" else name] = ("twin", np.asarray(value), attributes)
+            key = beside(name, self.values) if name == "twin" else name
+            data[key] = ("twin", np.asarray(value), labels[name].attributes)
         s = self.settings
         codes = {
             "flag_values": [int(status) for status in FixedPointStatus],

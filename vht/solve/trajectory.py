@@ -30,6 +30,12 @@ class Label:
     kind: str
     source: str | None = None
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Of a variable in a dataset."""
+        found = {"units": self.unit, "long_name": self.meaning, "kind": self.kind}
+        return found | {"source": self.source} if self.source else found
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -139,12 +145,7 @@ class Trajectory(eqx.Module):
         labels = {label.name: label for label in self.labels}
         data: dict[str, Any] = {}
         for name, value in self.values.items():
-            attributes = {}
-            if name in labels:
-                label = labels[name]
-                attributes = {"units": label.unit, "long_name": label.meaning, "kind": label.kind}
-                if label.source:
-                    attributes["source"] = label.source
+            attributes = labels[name].attributes if name in labels else {}
             key = beside(name, self.values) if name in ("twin", "time", "save") else name
             data[key] = (("twin", over), np.asarray(value), attributes)
         codes = {"flag_values": [int(s) for s in Status], "flag_meanings": " ".join(s.label for s in Status)}
