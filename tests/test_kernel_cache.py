@@ -248,6 +248,38 @@ def test_two_processes_share_a_fresh_cache(tmp_path):
     assert len(list((tmp_path / "kernels").glob("*.o"))) == 1
 
 
+def test_jax_s_own_cache_knows_kernels_whatever_the_order_they_are_compiled_in(tmp_path):
+    """And never takes one for another: here both have one name and one shape."""
+    script = (
+        "import sys, numpy as np, jax, jax.numpy as jnp\n"
+        "from vht_kernels import lanes\n"
+        "hits = []\n"
+        "jax.monitoring.register_event_listener(lambda name, **_: hits.append(name) if name.endswith('hits') else None)\n"
+        "def named(outer):\n"
+        "    def fn(x):\n"
+        "        return outer(x) * 2.0\n"
+        "    return fn\n"
+        "x = np.linspace(0.0, 1.0, 7, dtype=np.float32)\n"
+        "for name in sys.argv[1:]:\n"
+        "    out = jax.jit(lanes(named(getattr(jnp, name))))(x)\n"
+        "    assert np.allclose(out, 2.0 * getattr(np, name)(x), rtol=1e-6)\n"
+        "print(len(hits))\n"
+    )
+    env = os.environ | {
+        "VHT_CACHE_DIR": str(tmp_path / "ours"),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "theirs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    }
+
+    def hits(*names):
+        command = [sys.executable, "-c", script, *names]
+        return int(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
+
+    assert hits("sin", "cos") == 0
+    assert hits("cos", "exp", "sin") == 2
+
+
 @pytest.mark.parametrize(("name", "features", "bytes_"), [("x86-64-v3", "", 32), ("x86-64", "", 16)])
 def test_older_processors_get_narrower_kernels(folder, monkeypatch, name, features, bytes_):
     """AVX2, and plain SSE2 without a fused multiply-add, give the same numbers on any x86-64 machine."""

@@ -6,10 +6,10 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
-import itertools
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +27,7 @@ from vht_kernels.memory import Extent, workspace_bytes
 from vht_kernels.uniform import inner_jaxprs
 
 KERNELS: dict[str, Kernel] = {}
-_NUMBERS = itertools.count()
+_REGISTERED: Counter[str] = Counter()
 _LOCK = threading.RLock()
 
 
@@ -146,7 +146,10 @@ def _from_disk(key: str, function: str) -> int | None:
 
 
 def _register(symbol: str, address: int, platform: str) -> str:
-    target = f"{symbol}_{next(_NUMBERS)}"
+    # the same name in every process that registers a kernel once: JAX's own cache of compiled functions then knows it
+    again = _REGISTERED[symbol]
+    target = f"{symbol}_{again}" if again else symbol
+    _REGISTERED[symbol] += 1
     capsule = jax.ffi.pycapsule(ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(address))
     jax.ffi.register_ffi_target(target, capsule, platform=platform, api_version=1)
     return target
