@@ -307,6 +307,16 @@ def _with_arguments(program: Program, arguments: tuple[Argument, ...]) -> Progra
     return dataclasses.replace(program, arguments=arguments)
 
 
+def _lower(ctx: Any, *operands: Any, program: Program, call: Callable[..., Any]) -> Any:
+    """Lower for one device, or for each device of a mesh, which then runs the kernel for its share of the lanes."""
+    axes = [None if kind.shared else 0 for kind in program.arguments]
+    names = meshes.sharing(ctx.avals_in, axes, _lane_count(ctx.avals_in, program))
+    if not names:
+        return call(ctx, *operands, program=program)
+    each = meshes.on_each_device(lambda *args: lanes_p.bind(*args, program=program), ctx.avals_in, axes, names)
+    return mlir.lower_fun(each, multiple_results=True)(ctx, *operands)
+
+
 def _lower_for_cpu(ctx: Any, *operands: Any, program: Program) -> Any:
     rule = jax.ffi.ffi_lowering(program.kernel.target)
     return rule(ctx, *operands)
@@ -381,8 +391,8 @@ def _jitted(program: Program) -> Callable[..., Any]:
 lanes_p.def_impl(_run)
 lanes_p.def_abstract_eval(_abstract)
 batching.primitive_batchers[lanes_p] = _batch
-mlir.register_lowering(lanes_p, _lower_for_cpu, platform="cpu")
-mlir.register_lowering(lanes_p, _lower_for_gpu, platform="cuda")
+mlir.register_lowering(lanes_p, functools.partial(_lower, call=_lower_for_cpu), platform="cpu")
+mlir.register_lowering(lanes_p, functools.partial(_lower, call=_lower_for_gpu), platform="cuda")
 ad.primitive_jvps[lanes_p] = _jvp
 derivative_p.def_impl(_no_derivative)
 derivative_p.def_abstract_eval(
