@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import faulthandler
 import importlib
 import json
 import os
@@ -158,4 +159,5 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # where compiled code ended the process, if it does
     sys.exit(main())

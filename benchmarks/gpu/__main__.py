@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import itertools
 import os
 import pathlib
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -106,18 +109,28 @@ def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: arg
     if options.dry_run:
         print("Dry run on the CPU: that all works, no more; its times say nothing.")
     print(f"{about['device']['name']}; {about['machine']['processor']}; {about['machine']['packages']}")
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         for name in chosen:
             for case in table[name]:
-                runners[type(case)](case, bench)
+                try:
+                    runners[type(case)](case, bench)
+                except Exception as error:  # what a case is made of; its measurements keep their errors themselves
+                    bench.fail(str(case), error)
     finally:
         bench.worker.close()
-        write(bench)
+        bench.keep()
         _show(bench)
+        signal.signal(signal.SIGTERM, before)
     if path is not None:
         print(f"Record: {path}")
     missed = not options.dry_run and any(target.met is False for target in summary.targets(bench))
     return 1 if bench.failed or missed else 0
+
+
+def _stop(number: int, frame: Any) -> None:
+    """Who ends the run, as `timeout` does, still gets the tables of what was found."""
+    raise SystemExit(128 + number)
 
 
 def _record(bench: Any, seconds: float) -> dict[str, Any]:
@@ -128,7 +141,8 @@ def _record(bench: Any, seconds: float) -> dict[str, Any]:
         "lanes on an NVIDIA GPU", summary.tables(bench), summary.targets(bench), [*summary.NOTES, *summary.published()]
     )
     outcome.skipped = bench.unavailable
-    return outcome.record() | {"failed": bench.failed, "not_run": bench.not_run, "seconds": seconds}
+    kept = {"failed": bench.failed, "traces": bench.traces, "not_run": bench.not_run, "seconds": seconds}
+    return outcome.record() | kept
 
 
 def _show(bench: Any) -> None:
@@ -148,8 +162,10 @@ def _show(bench: Any) -> None:
         print(f"  {note}")
     # last, since the end is what is kept of a long output
     for label, told in (("not here", bench.unavailable), ("not run", bench.not_run), ("failed", bench.failed)):
-        for what, why in told.items():
-            print(f"{label}: {what}: {why}")
+        # what has the same reason in a line, or the tables would not be in what is kept
+        for why, those in itertools.groupby(told, told.__getitem__):
+            first, *others = those
+            print(f"{label}: {first}{f' and {len(others)} more' if others else ''}: {why}")
     for target in summary.targets(bench):
         word = {True: "met", False: "MISSED", None: "not measured"}[target.met]
         found = "-" if target.measured is None else f"{target.measured:.3g} {target.unit}".strip()
@@ -158,4 +174,5 @@ def _show(bench: Any) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # where a driver or XLA ended the process, if it does
     sys.exit(main())

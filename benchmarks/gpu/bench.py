@@ -13,6 +13,7 @@ from benchmarks.gpu.worker import Worker
 from benchmarks.peers.build import Unavailable
 
 Row = dict[str, Any]
+RECORD = "the record"
 
 
 class OutOfTime(Exception):
@@ -33,6 +34,7 @@ class Bench:
         not_run: what the time did not suffice for.
         unavailable: what cannot be run here, and why.
         failed: what failed, and what it said.
+        traces: of what failed, where.
         truths: what the CPU lanes said of an ensemble, by the ensemble.
         told: seconds of the whole of a row's measurement, by row's kind: what a larger one will take follows.
     """
@@ -46,6 +48,7 @@ class Bench:
     not_run: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    traces: dict[str, str] = field(default_factory=dict)
     truths: dict[Any, Any] = field(default_factory=dict)
     told: dict[Any, tuple[int, float]] = field(default_factory=dict)
 
@@ -85,24 +88,38 @@ class Bench:
         except OutOfTime as error:
             self.not_run[label] = str(error)
         except Exception as error:  # a part that fails is a result too
-            self._fail(label, error)
-        self.write(self)
+            self.fail(label, error)
+        except BaseException:
+            self.not_run[label] = "stopped before it was done"
+            raise
+        self.keep()
         return found
+
+    def keep(self) -> None:
+        """Write down what was found so far; a disk that takes no more stops no measurement."""
+        for told in (self.failed, self.traces):
+            told.pop(RECORD, None)
+        try:
+            self.write(self)
+        except OSError as error:
+            self.fail(RECORD, error)
 
     def optional(self, label: str, find: Callable[[], Row]) -> Row:
         """Further fields of a row; without them, and with a word on why, if they cannot be had: its time is kept."""
         try:
             return find()
         except Exception as error:
-            self._fail(label, error)
+            self.fail(label, error)
             return {}
 
-    def _fail(self, label: str, error: Exception) -> None:
+    def fail(self, label: str, error: Exception) -> None:
+        """Keep what an error says, and where it came from."""
         said = f"{type(error).__name__}: {error}".strip()
         self.failed[label] = said[:2000]
+        self.traces[label] = "".join(traceback.format_exception(error))[-4000:]
         self.say(f"{label}: {said[:300]}")
         if not str(error):
-            self.say(traceback.format_exc())
+            self.say(self.traces[label])
 
     def _has_time(self, kind: Any, size: int, calls: int) -> None:
         if self.left <= 0.0:

@@ -101,7 +101,7 @@ def run(case: Gradient, bench: Bench) -> None:
         own = rows.get(LANES)
         for row in rows.values():
             row["ratio"] = row["seconds"] / own["seconds"] if own else None
-        bench.write(bench)
+        bench.keep()
 
 
 def _tune(solver: _Solver, pilot: Columns, truth: Slopes, goal: float, case: Gradient) -> Tuned:

@@ -92,13 +92,14 @@ class Worker:
         return self._process
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, whatever it is at: what waits for a long answer no more must not wait for its end either."""
         if self._process is not None:
+            self._process.kill()
             for pipe in (self._process.stdin, self._process.stdout):
                 with contextlib.suppress(OSError):
                     assert pipe is not None
                     pipe.close()
-            self._process.wait(timeout=60.0)
+            self._process.wait()
             self._process = None
 
 
