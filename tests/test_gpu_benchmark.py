@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -259,6 +260,15 @@ def test_without_a_gpu_it_says_what_is_missing(capsys, monkeypatch):
     monkeypatch.setattr(driver, "missing", lambda: "the NVIDIA driver is not installed")
     assert main(["gpu"]) == 2
     assert "needs an NVIDIA GPU, but the NVIDIA driver is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, None), ("", ""), ("cuda", "cuda,cpu"), ("cuda,cpu", "cuda,cpu")])
+def test_jax_is_given_the_cpu_beside_the_gpu(asked, given, monkeypatch, capsys):
+    monkeypatch.setattr(driver, "missing", lambda: "no driver")
+    monkeypatch.setenv("JAX_PLATFORMS", asked or "")
+    if asked is None:
+        monkeypatch.delenv("JAX_PLATFORMS")
+    assert main(["gpu"]) == 2 and os.environ.get("JAX_PLATFORMS") == given
 
 
 def test_unknown_parts_are_refused(capsys):

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.dry_run or options.cpu:
         os.environ["JAX_PLATFORMS"] = "cpu"
-    elif "cpu" not in (platforms := os.environ.get("JAX_PLATFORMS", "cpu")).split(","):
+    elif "cpu" not in (platforms := os.environ.get("JAX_PLATFORMS") or "cpu").split(","):
         os.environ["JAX_PLATFORMS"] = f"{platforms},cpu"  # what the device gives is compared with what the CPU gives
     from benchmarks.gpu import cases
 
