@@ -24,6 +24,7 @@ from benchmarks.gpu import (
     check,
     device,
     ensembles,
+    gradient,
     lanes,
     operations,
     peer_diffrax,
@@ -200,7 +201,7 @@ def test_a_process_of_the_cpu_lanes_that_died_is_replaced():
     lorenz, here = problem("lorenz"), worker.Worker()
     try:
         first = here.ask("lorenz", Settings(1e-6), "float64", lorenz.draw(3), repeats=2)
-        assert first.seconds is not None and not first.status.any()
+        assert len(first.seconds) == 2 and not first.status.any()
         here._process.kill()
         here._process.wait()
         with pytest.raises(RuntimeError, match="process of the CPU lanes died"):
@@ -240,20 +241,35 @@ def test_ratios_and_targets_follow_from_the_rows():
         row(cases.LANES, 1e6, off_cpu_max=2e-10, error_median=1e-5, queued_rate=1.12e6),
         row(cases.CUDA, 1.4e6),
         row(cases.DIFFRAX, 4e4),
+        row(cases.TRANSFER, 8e5),
     ]
     bench.rows["ensembles"].append(row(cases.DIFFRAX, 4e4, lanes_rate=6e5) | {"problem": "pollu", "solved": 16384})
     bench.rows["ensembles"].append(row(cases.LANES, 1e6) | {"problem": "pollu"})
     ratio, fewer = summary.ratios(bench)
     assert fewer["diffrax"] == pytest.approx(15.0), "of as many trajectories as diffrax had"
     assert any("131,072, 16,384 of them: over diffrax vmap" in target.what for target in summary.targets(bench))
-    del bench.rows["ensembles"][4]["lanes_rate"]
+    del bench.rows["ensembles"][5]["lanes_rate"]
     assert summary.ratios(bench)[1]["diffrax"] is None
-    bench.rows["ensembles"] = bench.rows["ensembles"][:4]
-    assert ratio["cpu"] == pytest.approx(50.0) and ratio["diffrax"] == pytest.approx(25.0)
+    bench.rows["ensembles"] = bench.rows["ensembles"][:5]
+    assert ratio["cpu"] == pytest.approx(40.0) and ratio["diffrax"] == pytest.approx(25.0), "both from NumPy to NumPy"
     assert ratio["cuda"] == pytest.approx(1.12 / 1.4), "of calls one after another, as by hand"
-    assert ratio["transfer"] is None
+    assert ratio["transfer"] == pytest.approx(131072e3 / 8e5)
     met = {target.what: target.met for target in summary.targets(bench)}
     assert [met[name] for name in sorted(met)] == [True, True, True, False], met
+
+
+def test_what_fails_is_not_fast():
+    bench = Bench(None, 0.0, lambda bench: None, lambda text: None)
+    row = {"problem": "lorenz", "mode": "adaptive", "precision": "float32", "trajectories": 2**23, "milliseconds": 1.0}
+    for ok, met in ((2**23, True), (2**23 - 1, False)):
+        bench.rows["ensembles"] = [row | {"solver": cases.LANES, "solved": 2**23, "ok": ok, "rate": 1e9}]
+        assert [target.met for target in summary.targets(bench) if "Lorenz" in target.what] == [met]
+    own = {"solver": cases.LANES, "trajectories": 8, "ok": 8, "seconds": 1.0, "queued_seconds": 0.8}
+    theirs = {"solver": cases.DIFFRAX, "trajectories": 8, "ok": 8, "seconds": 30.0}
+    assert gradient._ratio(theirs, own) == 30.0 and gradient._ratio(theirs, own | {"ok": 7}) is None
+    assert gradient._ratio(theirs | {"ok": 7}, own) is None and gradient._ratio(theirs, None) is None
+    by_hand = own | {"solver": cases.CUDA, "seconds": 0.6}
+    assert gradient._ratio(by_hand, own) == pytest.approx(0.75), "of calls one after another, as by hand"
 
 
 def test_without_a_gpu_it_says_what_is_missing(capsys, monkeypatch):

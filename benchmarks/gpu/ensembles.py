@@ -114,9 +114,9 @@ class Run:
         which = np.linspace(0, case.trajectories - 1, count).round().astype(int)
         some = {name: column[which] for name, column in self.columns.items()}
         answer = self.bench.worker.ask(case.problem, case.settings, case.precision, some, (), case.repeats)
-        assert answer.seconds is not None
         off = errors(truth.same.values, truth.exact, self.problem.threshold)
-        return self.row(CPU, count, int(np.sum(answer.status == 0)), answer.seconds) | {
+        ok, median = int(np.sum(answer.status == 0)), float(np.median(answer.seconds))
+        return self.row(CPU, count, ok, median, answer.seconds) | {
             **_spread("error", off),
             "steps": float(np.mean(answer.steps)),
             "cores": answer.cores,
@@ -146,13 +146,7 @@ class Run:
     def queued(self, made: lanes.Compiled, seconds: float, ok: int) -> Row:
         """A call among others, each begun before the last has ended, as the program by hand makes its own."""
         calls = max(FEWEST, min(self.case.repeats, int(self.case.most / seconds)))
-        given = jax.block_until_ready(jax.device_put(made.given(self.columns)))
-        result = jax.block_until_ready(made.run(given))
-        begin = time.perf_counter()
-        for _ in range(calls):
-            result = made.run(given)
-        jax.block_until_ready(result)
-        each = (time.perf_counter() - begin) / calls
+        each = lanes.queued(made.run, made.given(self.columns), calls)
         return {"queued_milliseconds": 1e3 * each, "queued_rate": ok / each, "queued_calls": calls}
 
     def transfer(self, truth: Truth | None) -> Row:
@@ -328,7 +322,7 @@ class Run:
             row |= _spread("error", errors(result.values[rows], truth.exact, self.problem.threshold))
         return row
 
-    def row(self, name: str, count: int, ok: int, seconds: float, all_seconds: tuple[float, ...] = ()) -> Row:
+    def row(self, name: str, count: int, ok: int, seconds: float, all_seconds: tuple[float, ...]) -> Row:
         """What all rows have; rates count trajectories that ended well."""
         return self.key | {
             "solver": name,

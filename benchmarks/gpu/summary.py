@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,6 +48,7 @@ GRADIENTS = (
     Column("rtol", "rtol", ".0e"),
     Column("ms", "milliseconds", ",.4g"),
     Column("x", "repeats", "d"),
+    Column("queued ms", "queued_milliseconds", ",.4g"),
     Column("over lanes", "ratio", ",.3g"),
     Column("steps a trajectory", "steps", ",.0f"),
     Column("median error", "error_median", ".1e"),
@@ -132,7 +134,10 @@ def _limits(bench: Bench) -> Iterable[Row]:
 
 
 def ratios(bench: Bench) -> list[Row]:
-    """A row a case: how many times longer the others take for a trajectory; those with transfer beside lanes with transfer."""
+    """A row a case: how many times longer the others take for a trajectory.
+
+    Those from NumPy to NumPy, as CPU lanes are too, beside lanes with transfer.
+    """
     cases: dict[Any, dict[str, Row]] = {}
     for row in bench.rows.get(ensembles.TABLE, []):
         cases.setdefault(tuple(row[name] for name in _KEY), {})[row["solver"]] = row
@@ -151,7 +156,7 @@ def ratios(bench: Bench) -> list[Row]:
         row["lanes"] = solvers[LANES]["milliseconds"] if LANES in solvers else None
         row["transfer"] = solvers[TRANSFER]["milliseconds"] if TRANSFER in solvers else None
         row["diffrax_solved"] = solvers[DIFFRAX]["solved"] if DIFFRAX in solvers else None
-        row |= {"cuda": over(CUDA, kept="queued_rate"), "diffrax": over(DIFFRAX), "cpu": over(CPU)}
+        row |= {"cuda": over(CUDA, kept="queued_rate"), "diffrax": over(DIFFRAX), "cpu": over(CPU, TRANSFER)}
         row |= {"cuda_transfer": over(CUDA_TRANSFER, TRANSFER), "cubie": over(CUBIE, TRANSFER)}
         if row["problem"] == "lorenz" and row["precision"] == "float32":
             told = [times.get(row["trajectories"]) for times in PUBLISHED[row["mode"]].values()]
@@ -182,7 +187,9 @@ def targets(bench: Bench) -> list[Target]:
             "solver"
         ] == LANES:
             wanted = ADAPTIVE_MS if row["mode"] == "adaptive" else FIXED_MS
-            want(f"Lorenz, 8,388,608, float32, {row['mode']} (on an H200)", wanted, row["milliseconds"], unit="ms")
+            # what fails early is no faster for it
+            needed = row["milliseconds"] if row["ok"] == row["solved"] else math.inf
+            want(f"Lorenz, 8,388,608, float32, {row['mode']} (on an H200)", wanted, needed, unit="ms")
     for row in ratios(bench):
         name = f"{row['problem']}, {row['mode']}, {row['precision']}, {row['trajectories']:,}"
         demanded = row["problem"] in ("circulation", "pollu", "ten_tusscher")
@@ -231,7 +238,8 @@ NOTES = (
     "Times: medians of calls with fresh inputs, after one that is not counted (x 1: the first call alone, compiled before, "
     "where more would take too long); on the device from inputs that lie there until the results do, with transfer from NumPy "
     "to NumPy. Queued: a call among others, each begun before the last has ended. CUDA by hand: events of the device, of calls "
-    "one after another, which is set beside the queued calls of lanes; transfer from pinned memory.",
+    "one after another, which is set beside the queued calls of lanes; transfer from pinned memory. Two CPU cores: from NumPy "
+    "to NumPy, beside lanes with transfer.",
     "Errors: at the end, largest over the states of |error| / (|state| + threshold), threshold = atol / rtol; against the CPU "
     "lanes in float64 at a tight tolerance. Off the CPU: the same against the CPU lanes at equal settings and precision.",
     "Operations: +, -, *, /, roots, extrema and elementary functions of one step, one each, times the steps the solver "

@@ -9,7 +9,6 @@ import contextlib
 import os
 import pathlib
 import pickle
-import statistics
 import subprocess
 import sys
 import time
@@ -33,7 +32,7 @@ class Answer(NamedTuple):
         status: 0 where it went well.
         steps: tried.
         gradient: of the sum of the states at the end; empty last axis if none was asked for.
-        seconds: median of the repeats, from host to host; None without any.
+        seconds: of the repeats, from host to host.
         cores: that it may use.
     """
 
@@ -41,7 +40,7 @@ class Answer(NamedTuple):
     status: Int[np.ndarray, " trajectories"]
     steps: Int[np.ndarray, " trajectories"]
     gradient: Float[np.ndarray, "trajectories directions"]
-    seconds: float | None
+    seconds: tuple[float, ...]
     cores: int
 
 
@@ -154,7 +153,7 @@ def main() -> None:
                 begin = time.perf_counter()
                 lanes.solve_raw(problem(name), settings, precision, fresh, free)
                 seconds.append(time.perf_counter() - begin)
-            answer: Any = Answer(*solved, statistics.median(seconds) if seconds else None, cores)
+            answer: Any = Answer(*solved, tuple(seconds), cores)
         except Exception as error:  # told to who asked
             answer = f"{type(error).__name__}: {error}"
         pickle.dump(answer, out)
