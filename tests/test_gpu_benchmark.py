@@ -345,6 +345,9 @@ def test_the_targets_have_a_case_each():
     # what takes longest comes last, so that a run that is cut has the others
     last = [isinstance(c, cases.Ensemble) and c.solvers == (cases.DIFFRAX,) for c in found]
     assert last == sorted(last) and any(last)
+    # and of those the ones of which nothing is wanted
+    unwanted = [c.problem == "lorenz" for c, is_last in zip(found, last, strict=True) if is_last]
+    assert unwanted == sorted(unwanted) and any(unwanted)
 
 
 def test_small_kernels_are_compared(tmp_path, capsys):
@@ -433,6 +436,11 @@ def test_what_the_gpu_could_do_and_what_a_kernel_takes(monkeypatch):
     monkeypatch.setattr(driver, "kernel_usage", lambda handle, ordinal: (handle + 100 * ordinal, 16))
     told = run.usage([types.SimpleNamespace(device_kernel=kernel)])
     assert told["registers"] == 107 and told["local_bytes"] == 16 and told["architecture"] == "sm_90"
+    # few lanes in small blocks, as they are started
+    assert told["block"] == 32 and [lanes.block(n, h100) for n in (132 * 64, 132 * 64 + 1)] == [32, 64]
+    assert lanes.block(1, None) == 64 and ensembles.Run(cases.DRY["lorenz"][0], bench).most == 0.2
+    bench.deadline = time.monotonic() - 1.0
+    assert run.most == 0.0
 
 
 # refuses what a bare machine with a GPU need not have, then solves

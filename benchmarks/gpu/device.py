@@ -136,8 +136,8 @@ def describe(found: Limits | None) -> dict[str, Any]:
         return {"name": "CPU (no device)"}
     told = asdict(found)
     asked = ["nvidia-smi", "--query-gpu=driver_version,power.limit,clocks.max.sm,clocks.sm", "--format=csv,noheader"]
-    with contextlib.suppress(OSError):
-        told["nvidia-smi"] = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        told["nvidia-smi"] = subprocess.run(asked, capture_output=True, text=True, timeout=20.0).stdout.strip()
     with contextlib.suppress(OSError):
         lines = subprocess.run(["nvcc", "--version"], capture_output=True, text=True).stdout.strip().splitlines()
         told["nvcc"] = lines[-1] if lines else None

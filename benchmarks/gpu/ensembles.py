@@ -96,6 +96,11 @@ class Run:
         """What cases share whose time grows with their size alone."""
         return self.case.problem, self.case.precision, self.case.settings.mode
 
+    @property
+    def most(self) -> float:
+        """Seconds of all repeats, which must not outlast the run."""
+        return min(self.case.most, max(self.bench.left, 0.0))
+
     # ------------------------------------------------------------------------------------------------- on the CPU
 
     def truth(self) -> Truth:
@@ -145,7 +150,7 @@ class Run:
 
     def queued(self, made: lanes.Compiled, seconds: float, ok: int) -> Row:
         """A call among others, each begun before the last has ended, as the program by hand makes its own."""
-        calls = max(FEWEST, min(self.case.repeats, int(self.case.most / seconds)))
+        calls = max(FEWEST, min(self.case.repeats, int(self.most / seconds)))
         each = lanes.queued(made.run, made.given(self.columns), calls)
         return {"queued_milliseconds": 1e3 * each, "queued_rate": ok / each, "queued_calls": calls}
 
@@ -159,7 +164,7 @@ class Run:
         def call(given: Any) -> Any:
             return lanes.fetched(made.run(jax.device_put(given)))
 
-        found = timed(make, call, self.case.repeats, self.case.most, compiled=True)
+        found = timed(make, call, self.case.repeats, self.most, compiled=True)
         return self.measured(TRANSFER, found, lanes.in_rows(found.result), truth)
 
     @functools.cached_property
@@ -175,7 +180,7 @@ class Run:
             lambda k: jax.block_until_ready(jax.device_put(make(k))),
             lambda given: jax.block_until_ready(run(given)),
             self.case.repeats,
-            self.case.most,
+            self.most,
             worth,
             compiled=True,
         )
@@ -217,14 +222,14 @@ class Run:
         """Registers and local memory of a thread, as the driver tells them, and how the kernel came to be."""
         if not self.bench.on_gpu or len(programs) != 1:
             return {}
-        from vht_kernels import driver, nvidia
+        from vht_kernels import driver
 
         kernel = programs[0].device_kernel
         registers, local = driver.kernel_usage(kernel.handle, kernel.ordinal)
         told = {
             "registers": registers,
             "local_bytes": local,
-            "block": nvidia.BLOCK,
+            "block": lanes.block(self.case.trajectories, self.bench.limits),
             "architecture": kernel.architecture,
         }
         return told | {"kernel_seconds": kernel.seconds, "from_disk": kernel.from_disk}
@@ -251,6 +256,7 @@ class Run:
             first_step=settings.first_step,
             steps=1000 if settings.step is None else round(self.problem.end / settings.step),
             end=self.problem.end,
+            block=lanes.block(count, self.bench.limits),
             timeout=max(self.bench.left, 30.0),
         )
         order = [what.outputs.index(name) for name in self.problem.states]
@@ -259,6 +265,7 @@ class Run:
             "steps": float(np.mean(found.steps)),
             "registers": found.registers,
             "local_bytes": found.local_bytes,
+            "block": found.block,
             "occupancy": found.occupancy,
             "compile_seconds": found.compile_seconds,
             "made_with": found.made_with,
@@ -313,7 +320,7 @@ class Run:
             raise Unavailable("needs a GPU")
         case = self.case
         prepare, call, in_rows = peer_packages.cubie(self.problem, case.settings, case.precision)
-        found = timed(lambda k: prepare(rolled(self.columns, k)), call, case.repeats, case.most)
+        found = timed(lambda k: prepare(rolled(self.columns, k)), call, case.repeats, self.most)
         result = in_rows(found.result)
         row = self.row(CUBIE, case.trajectories, int(np.sum(result.ok)), found.median, found.seconds)
         row |= {"first_seconds": found.first, "version": peer_packages.version("cubie")}

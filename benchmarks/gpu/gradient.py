@@ -164,7 +164,8 @@ class _Solver(abc.ABC):
     def timed(
         self, make: Callable[[int], Any], call: Callable[[Any], Any], compiled: bool = True
     ) -> tuple[float, tuple[float, ...], float]:
-        found = timed(make, call, self.case.repeats, self.case.most, compiled=compiled)
+        most = min(self.case.most, max(self.bench.left, 0.0))
+        found = timed(make, call, self.case.repeats, most, compiled=compiled)
         return found.median, found.seconds, found.first
 
 
@@ -218,6 +219,7 @@ class _Cuda(_Solver):
         table = columns["rho"][None]
         return cuda_kernels.run(
             *("lorenz_gradient", "float64", table, "adaptive", rtol, rtol, repeats, architecture),
+            block=lanes.block(table.shape[1], self.bench.limits),
             timeout=max(self.bench.left, 30.0),
         )
 

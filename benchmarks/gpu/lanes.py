@@ -11,7 +11,9 @@ import jax
 import numpy as np
 import vht_kernels
 from jaxtyping import Array, Float, Int
+from vht_kernels import nvidia
 
+from benchmarks.gpu.device import Limits
 from benchmarks.gpu.problems import Columns, Problem, Settings
 
 MAX_STEPS = 1_000_000
@@ -138,6 +140,12 @@ def compiled(
     begin = time.perf_counter()
     run = call.lower(sample).compile()  # type: ignore[attr-defined]
     return Compiled(run, given, time.perf_counter() - begin, vht_kernels.programs(call, sample))
+
+
+def block(count: int, limits: Limits | None) -> int:
+    """Threads a block, of a kernel of so many lanes."""
+    few = nvidia.BLOCK * limits.multiprocessors if limits is not None else 0
+    return nvidia.SMALL_BLOCK if count <= few else nvidia.BLOCK
 
 
 def queued(run: Callable[[Any], Raw], given: Any, calls: int) -> float:
