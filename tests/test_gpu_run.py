@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.gpu import cases, check, ensembles, worker
+from benchmarks.gpu.__main__ import _show
 from benchmarks.gpu.bench import RECORD, Bench
 from benchmarks.gpu.problems import Settings, problem
 
@@ -39,6 +40,14 @@ def test_the_record_tells_where_something_failed():
     bench.attempt("t", "a", lambda: {}["b"])
     assert bench.failed == {"a": "KeyError: 'b'"}
     assert "bench.py" in bench.traces["a"] and '{}["b"]' in bench.traces["a"]
+
+
+def test_a_reason_is_printed_once(capsys):
+    bench = _bench(lambda bench: None)
+    bench.not_run = {"a": "the time given was spent", "b": "would take 40 s", "c": "the time given was spent"}
+    _show(bench)
+    said = capsys.readouterr().out
+    assert "not run: a and 1 more: the time given was spent\nnot run: b: would take 40 s\n" in said
 
 
 def test_a_process_of_the_cpu_lanes_is_ended_while_it_is_busy():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import itertools
 import os
 import pathlib
 import signal
@@ -163,8 +162,8 @@ def _show(bench: Any) -> None:
     # last, since the end is what is kept of a long output
     for label, told in (("not here", bench.unavailable), ("not run", bench.not_run), ("failed", bench.failed)):
         # what has the same reason in a line, or the tables would not be in what is kept
-        for why, those in itertools.groupby(told, told.__getitem__):
-            first, *others = those
+        for why in dict.fromkeys(told.values()):
+            first, *others = (what for what in told if told[what] == why)
             print(f"{label}: {first}{f' and {len(others)} more' if others else ''}: {why}")
     for target in summary.targets(bench):
         word = {True: "met", False: "MISSED", None: "not measured"}[target.met]
