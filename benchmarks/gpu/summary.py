@@ -228,7 +228,7 @@ def _rounding(row: Row, rows: list[Row]) -> float | None:
 def published() -> list[str]:
     """What was published of Lorenz ensembles of 8,388,608 on a V100."""
     return [
-        f"V100, published, 8,388,608 Lorenz trajectories, float32, {mode}: "
+        f"V100, published (the least of many calls; MPGOS: one), 8,388,608 Lorenz trajectories, float32, {mode}: "
         + ", ".join(f"{name} {times[2**23]:,.4g} ms" for name, times in solvers.items())
         for mode, solvers in PUBLISHED.items()
     ]
