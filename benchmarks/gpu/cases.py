@@ -169,7 +169,7 @@ FULL: dict[str, tuple[Case, ...]] = {
     "gradient": (Gradient(2**17), Gradient(2**20, (1e-6,)), Gradient(2**13, (1e-6,))),
     "pollu": tuple(
         Ensemble(
-            *("pollu", precision, 2**17, Settings(1e-1), SOLVERS, 3e-3, 2**14, 1000), truth=1e-9, check=1024, most=20.0
+            *("pollu", precision, 2**17, Settings(1e-1), SOLVERS, 3e-3, None, 1000), truth=1e-9, check=1024, most=20.0
         )
         for precision in PRECISIONS[::-1]
     ),
