@@ -102,11 +102,21 @@ def cubie(
     import jax
     from cubie import Solver, create_ODE_system  # type: ignore[import-not-found]
 
-    swept = tuple(problem.draw(2))
+    def begin(mine: Any) -> Any:
+        state = initial_state(with_parameters(problem.model, mine))
+        return {name: jax.numpy.asarray(getattr(state, name), precision) for name in problem.states}
+
+    def given(columns: Columns) -> Columns:
+        return {name: column.astype(precision) for name, column in columns.items()}
+
+    two = given(problem.draw(2))
+    starts = {name: np.asarray(column) for name, column in jax.vmap(begin)(two).items()}
+    # not copied to the device for each trajectory where they are the same
+    same = all(first == second for first, second in starts.values())
     system = create_ODE_system(
         written,
-        states=dict.fromkeys(problem.states, 0.0),
-        parameters={name: float(getattr(problem.model, name)) for name in swept},
+        states={name: float(column[0]) for name, column in starts.items()},
+        parameters={name: float(getattr(problem.model, name)) for name in two},
         precision=np.dtype(precision).type,
     )
     if settings.step is not None:
@@ -117,16 +127,12 @@ def cubie(
     method = "rodas5p" if problem.stiff else "tsit5"
     solver = Solver(system, algorithm=method, output_types=["state"], **stepping)
 
-    def begin(mine: Any) -> Any:
-        state = initial_state(with_parameters(problem.model, mine))
-        return {name: jax.numpy.asarray(getattr(state, name), precision) for name in problem.states}
-
     def prepare(columns: Columns) -> Any:
-        given = {name: column.astype(precision) for name, column in columns.items()}
-        return {name: np.asarray(column) for name, column in jax.vmap(begin)(given).items()}, given
+        own = given(columns)
+        return None if same else {name: np.asarray(column) for name, column in jax.vmap(begin)(own).items()}, own
 
-    def call(given: Any) -> Any:
-        return solver.solve(*given, duration=problem.end, grid_type="verbatim")
+    def call(arguments: Any) -> Any:
+        return solver.solve(*arguments, duration=problem.end, grid_type="verbatim")
 
     def in_rows(found: Any) -> Solved:
         names = [found.time_domain_legend[i] for i in range(len(problem.states))]
