@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 a target missed or a case failed, 2 no GPU.
     """
+    began = time.monotonic()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks gpu", description="Lanes on an NVIDIA GPU, beside others."
     )
@@ -76,10 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    return _run(chosen, table, None if here else device.limits(), options)
+    return _run(chosen, table, None if here else device.limits(), options, began)
 
 
-def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: argparse.Namespace) -> int:
+def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: argparse.Namespace, began: float) -> int:
     from benchmarks.__main__ import RESULTS, _write
     from benchmarks.gpu import calibration, cases, check, ensembles, gradient, summary
     from benchmarks.gpu.bench import Bench
@@ -93,7 +94,7 @@ def _run(chosen: Sequence[str], table: dict[str, Any], limits: Any, options: arg
         cases.Check: check.run,
     }
     folder = options.out or (None if options.dry_run else RESULTS)
-    began, path = time.monotonic(), None
+    path = None
     about = {"machine": machine(), "device": describe(limits), "quick": options.dry_run, "parts": list(chosen)}
 
     def write(bench: Bench) -> None:
