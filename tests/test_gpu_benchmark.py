@@ -89,9 +89,11 @@ def test_gradients_agree_with_differences():
                 ends.append(_scipy(_lorenz(rho + sign * step * (k == 0)), moved, 1.0).sum())
             truth[i, k] = (ends[0] - ends[1]) / (2.0 * step)
     own = lanes.solve(problem("lorenz"), Settings(1e-10), "float64", columns, LORENZ_FREE)
-    (by_columns, by_initial), _ = peer_diffrax.gradient(problem("lorenz"), "float64", 500)(columns, start, 1e-10)
-    theirs = np.concatenate([np.asarray(by_columns["rho"])[:, None], np.asarray(by_initial)], axis=1)
-    for found in (own.gradient, theirs):
+    theirs = []
+    for form in (problem("lorenz"), dataclasses.replace(problem("lorenz"), vector=None)):
+        (by_columns, by_initial), _ = peer_diffrax.gradient(form, "float64", 500)(columns, start, 1e-10)
+        theirs.append(np.concatenate([np.asarray(by_columns["rho"])[:, None], np.asarray(by_initial)], axis=1))
+    for found in (own.gradient, *theirs):
         np.testing.assert_allclose(found, truth, rtol=1e-6, atol=1e-7)
 
 

@@ -11,7 +11,7 @@ import abc
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from benchmarks.gpu import lanes, peer_diffrax, peer_packages
 from benchmarks.gpu.bench import Bench, Row
 from benchmarks.gpu.cases import CPU, CUDA, DIFFRAX, GRADSOLVE, LANES, Gradient
-from benchmarks.gpu.problems import Columns, Settings, problem, rolled
+from benchmarks.gpu.problems import Columns, Problem, Settings, problem, rolled
 from benchmarks.gpu.timing import FEWEST, timed
 from benchmarks.peers.build import Unavailable
 
@@ -250,8 +250,16 @@ class _Diffrax(_Solver):
         return slopes, int(np.max(np.asarray(steps)))
 
     def measure(self, columns: Columns, tuned: Tuned) -> tuple[float, tuple[float, ...], Row]:
+        """Of two ways to write the equations, the one that turns out faster."""
+        forms = {"a vector": self.problem, "scalars": replace(self.problem, vector=None)}
+        found = [self._measured(form, given, columns, tuned) for form, given in forms.items()]
+        return min(found, key=lambda one: one[0])
+
+    def _measured(
+        self, form: str, given: Problem, columns: Columns, tuned: Tuned
+    ) -> tuple[float, tuple[float, ...], Row]:
         budget = int(MARGIN * tuned.most_steps) + SPARE
-        call = peer_diffrax.gradient(self.problem, "float64", budget)
+        call = peer_diffrax.gradient(given, "float64", budget)
         begin = time.perf_counter()
         compiled = call.lower(columns, _initial(columns), tuned.rtol).compile()  # type: ignore[attr-defined]
         seconds = time.perf_counter() - begin
@@ -271,6 +279,7 @@ class _Diffrax(_Solver):
                 "ok": int(np.sum(np.asarray(ok))),
                 "steps": float(np.mean(np.asarray(steps))),
                 "budget": budget,
+                "states_as": form,
             },
         )
 

@@ -58,8 +58,8 @@ def _one(problem: Problem, settings: Settings, precision: str, max_steps: int | 
         model = with_parameters(problem.model, dict(columns))
         begin = initial_state(model)
         values = [jnp.asarray(getattr(begin, name), dtype) for name in names]
-        y = jnp.stack(values) if stacked else problem.model.State(**dict(zip(names, values, strict=True)))
-        y = y if initial is None else initial
+        own = jnp.stack(values) if initial is None else initial
+        y = own if stacked else scalars(own)
         controller: Any = diffrax.ConstantStepSize()
         if settings.step is None:
             controller = diffrax.PIDController(rtol=settings.rtol, atol=settings.rtol * problem.threshold)
@@ -108,7 +108,7 @@ def gradient(problem: Problem, precision: str, max_steps: int) -> Callable[[Colu
     diffrax's default is what is used: `RecursiveCheckpointAdjoint`, with as many checkpoints as it chooses for the budget.
 
     Args:
-        problem: with rates on a vector.
+        problem: to solve; without rates on a vector, its states are scalars.
         precision: of everything.
         max_steps: budget; a larger one costs memory and time.
     """
