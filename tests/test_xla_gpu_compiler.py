@@ -37,10 +37,11 @@ SCRIPT = """
 
     jax.config.update("jax_enable_x64", True)
     xla_bridge.backends()
-    topology = topologies.get_topology_desc(platform="cuda", target_config=sys.argv[1], topology="1x1x1")
+    topology = topologies.get_topology_desc(platform="cuda", target_config=sys.argv[1], topology=f"1x1x{sys.argv[2]}")
     known = xla_bridge.canonicalize_platform  # JAX looks for a device of the platform that it lowers for
     xla_bridge.canonicalize_platform = lambda name: "cuda" if name in ("gpu", "cuda") else known(name)
-    place = jax.sharding.NamedSharding(topologies.make_mesh(topology, (1,), ("d",)), jax.sharding.PartitionSpec())
+    mesh = topologies.make_mesh(topology, (int(sys.argv[2]),), ("d",))
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("d"))
     # the driver would load the kernel, and is asked where its functions lie; nothing of it is called here
     driver.library = lambda: None
     driver.usable = lambda: (driver.Device(0, "card", (9, 0), 132, 80 << 30),)
@@ -49,13 +50,14 @@ SCRIPT = """
     def f(x, own):
         return jnp.sin(x), write(full_like(own, 0.0), 0, x * read(own, 1))
 
-    shapes = jax.ShapeDtypeStruct((1000,), np.float64), jax.ShapeDtypeStruct((1000, 7), np.float64)
-    program = jax.jit(lanes(f), in_shardings=place, out_shardings=place).trace(*shapes).lower(lowering_platforms=("cuda",))
+    shapes = [jax.ShapeDtypeStruct(shape, np.float64, sharding=place) for shape in ((1000,), (1000, 7))]
+    program = jax.jit(lanes(f)).trace(*shapes).lower(lowering_platforms=("cuda",))
     print(json.dumps(program.compile().as_text()))
 """
 
 
-def test_xla_compiles_a_program_with_a_kernel(tmp_path):
+@pytest.mark.parametrize("devices", [1, 2])
+def test_xla_compiles_a_program_with_a_kernel(devices, tmp_path):
     environment = {
         **os.environ,
         "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
@@ -64,7 +66,7 @@ def test_xla_compiles_a_program_with_a_kernel(tmp_path):
         "XLA_FLAGS": "--xla_gpu_autotune_level=0",
     }
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), CARD],
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), CARD, str(devices)],
         env=environment,
         capture_output=True,
         text=True,
@@ -74,6 +76,7 @@ def test_xla_compiles_a_program_with_a_kernel(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     text = json.loads(done.stdout.splitlines()[-1])
     call = next(line for line in text.splitlines() if "custom-call(" in line)
-    assert "f64[1000,7]{0,1}" in call.split("custom-call")[0], "the result's lanes lie side by side"
-    assert "operand_layout_constraints={f64[1000]{0}, f64[1000,7]{0,1}}" in call
+    own = 1000 // devices
+    assert f"f64[{own},7]{{0,1}}" in call.split("custom-call")[0], "the result's lanes lie side by side"
+    assert f"operand_layout_constraints={{f64[{own}]{{0}}, f64[{own},7]{{0,1}}}}" in call
     assert "API_VERSION_TYPED_FFI" in call
