@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+# forks: to see them from here on
+from vht_kernels import forks as forks
 from vht_kernels.errors import LoweringError
 from vht_kernels.tables import full_like, length, read, scratch, write
 

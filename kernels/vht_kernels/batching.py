@@ -18,7 +18,7 @@ from jax.core import ShapedArray, Tracer
 from jax.extend import core as jex
 from jax.interpreters import ad, batching, mlir
 
-from vht_kernels import cpu, driver, meshes, nvidia
+from vht_kernels import cpu, driver, forks, meshes, nvidia
 from vht_kernels.arguments import (
     HELD,
     arrays,
@@ -109,6 +109,7 @@ def lanes(
 
     Raises:
         LoweringError: on the first call, when `fn` does something that lanes cannot; names it and the source line.
+        RuntimeError: on a call in a process that was forked from one in which JAX had computed, and would hang.
         ValueError: for a wrong `width` or `in_axes`; on a call, if no argument has a lane axis, or their lengths differ.
     """
     check_width(width)
@@ -116,6 +117,9 @@ def lanes(
     memo: dict[Any, Traced] = {}
 
     def prepare(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, list[jax.Array]]:
+        lost = forks.lost_threads()
+        if lost is not None:
+            raise RuntimeError(f"A kernel cannot be run: {lost}.")
         flat, tree = jax.tree.flatten((args, kwargs))
         flat = arrays(flat)
         shared = shared_leaves(in_axes, args, kwargs) if in_axes != 0 else [False] * len(flat)

@@ -9,7 +9,7 @@ import warnings
 from typing import Any, Literal
 
 import jax
-from vht_kernels import driver
+from vht_kernels import driver, forks
 
 from vht.errors import DeviceError
 
@@ -44,10 +44,14 @@ def check_device(device: str) -> None:
 
     Raises:
         ValueError: it is none.
-        DeviceError: it is a GPU, and there is none; or JAX finds nothing to compute on.
+        DeviceError: it is a GPU, and there is none; or JAX finds nothing to compute on; or this process was forked from
+            one in which it had computed.
     """
     if device not in ("auto", "cpu", "gpu"):
         raise ValueError(f'`device` must be "auto", "cpu" or "gpu", but got {device!r}.')
+    lost = forks.lost_threads()
+    if lost is not None:
+        raise DeviceError(f"Nothing can be solved here: {lost}.")
     lack = missing() if device == "gpu" else _nowhere()
     if lack is not None:
         raise DeviceError(lack)

@@ -201,6 +201,8 @@ def choose_method(
 
 def decide(request: Request, backend: Backend, device: Device) -> Request:
     """The request with a method that can run in place of `Auto`."""
+    # before anything asks JAX, which may have no device at all
+    check_device(device)
     return decided(request, lambda pilot: run(_solve_values, pilot, backend, device, None, None, by_length=True)[0])
 
 
