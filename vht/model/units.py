@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,21 @@ _DEFINITIONS = (
     "unitless = []",
 )
 
+# units of two registries do not go together: threads that ask for the first one at once must get the same
+_LOCK = threading.Lock()
+
 # every whole number up to it is a float
 _WHOLE = 2.0**53
 
 
-@functools.cache
 def registry() -> pint.UnitRegistry:
     """The registry all units of vht belong to."""
+    with _LOCK:
+        return _registry()
+
+
+@functools.cache
+def _registry() -> pint.UnitRegistry:
     import logging
 
     import pint
