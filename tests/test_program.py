@@ -21,8 +21,9 @@ class Last:
         os.kill(os.getpid(), {number})
         ctypes.CDLL(None).sleep(60)
 
-# a process that a shell started in the background is deaf to it
+# a process that a shell started in the background is deaf to some
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 store.write_settings = lambda *_, **__: Last() and None
 import vht.cli; vht.cli.main()
 """
@@ -64,6 +65,8 @@ class TestSignals:
         [
             (signal.SIGINT, 130, "error: Interrupted; nothing was written.\n", '{\n  "error": "interrupted"\n}\n'),
             (signal.SIGTERM, 143, "", ""),
+            (signal.SIGHUP, 129, "", ""),
+            (signal.SIGXCPU, 152, "", ""),
         ],
     )
     def test_a_signal_leaves_nothing_behind(self, home, number, code, said, document):
@@ -71,6 +74,12 @@ class TestSignals:
         done = program(SIGNALLED.format(number=int(number)), *SIMULATE, "--json", cwd=home)
         assert (done.returncode, done.stderr, done.stdout) == (code, said, document)
         assert listing(home) == before
+
+    def test_a_closed_terminal_ends_nothing_that_nohup_started(self, home):
+        hung_up = "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); import vht.cohort.store as store\n"
+        hung_up += f"store.versions = lambda: os.kill(os.getpid(), signal.SIGHUP) or {{}}\n{PROGRAM}"
+        assert program(hung_up, *SIMULATE, cwd=home).returncode == 0
+        assert (home / "above" / "out" / "settings.json").exists()
 
     def test_ctrl_c_gives_the_cursor_back(self, home):
         pty = pytest.importorskip("pty")

@@ -300,6 +300,9 @@ def main() -> None:
     size = threading.stack_size(_STACK)
     worker = threading.Thread(target=work, name="vht", daemon=True)
     heard = [signal.SIGTERM]
+    # a terminal that is closed, unless `nohup` started us; a batch system's or a shell's limit of processor time
+    ends_us = [getattr(signal, name) for name in ("SIGHUP", "SIGXCPU") if hasattr(signal, name)]
+    heard += [number for number in ends_us if signal.getsignal(number) is signal.SIG_DFL]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         heard.append(signal.SIGINT)
     for number in heard:
