@@ -106,6 +106,10 @@ class TestSignals:
 
 
 class TestProgram:
+    def test_python_runs_it_by_the_package_s_name(self, home):
+        done = subprocess.run([sys.executable, "-m", "vht", "--version"], cwd=home, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("vht ")
+
     @pytest.mark.parametrize(
         "arguments,code,said",
         [
