@@ -14,7 +14,7 @@ from vht_kernels import LoweringError
 
 from vht.errors import ModelError
 from vht.model import Organ, Scalar, Twins, Vars, constant, param, port, state
-from vht.solve import Doses, Rodas5P, Schedule, Status, Tsit5, simulate, simulate_with_jacobian, steady_state
+from vht.solve import RK4, Doses, Rodas5P, Schedule, Status, Tsit5, simulate, simulate_with_jacobian, steady_state
 from vht.solve.device import Place
 
 BACKENDS = ["lanes", "xla"]
@@ -471,3 +471,30 @@ def test_names_of_a_model_s_own_are_kept_in_datasets():
     rest = steady_state(Tumour()).to_xarray()
     assert float(rest["growth"][0]) == pytest.approx(0.0, abs=1e-9) and float(rest["growth_"][0]) == pytest.approx(-0.5)
     assert float(rest["twin_"][0]) == 5.0 and int(rest["status_"][0]) == 0 and float(rest["status"][0]) == 3.0
+
+
+@pytest.mark.parametrize("method", [Tsit5(), Rodas5P(), RK4(step=0.1)])
+def test_another_number_of_twins_traces_no_equation_again(method):
+    traced = []
+
+    class Counted(Organ):
+        """Decay that notes when it is evaluated."""
+
+        k: Scalar = param(1.0, "1/s", "rate")
+
+        class State(Vars):
+            A: Scalar = state(1.0, "mg", "amount")
+
+        def rates(self, t, x, u):
+            traced.append(t)
+            return self.State(A=-self.k * x.A)
+
+    def level(twins):
+        found = simulate(Counted(), TIMES, twins={"k": np.ones(twins)}, method=method)
+        return found.values["A"][0, 1]
+
+    first = [level(3), level(4)]
+    before = len(traced)
+    assert before > 0
+    assert [level(5), level(6)] == first
+    assert len(traced) == before

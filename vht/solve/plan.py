@@ -39,6 +39,8 @@ ONE_BY_ONE_DIRECTIONS = 64
 # entries of a schedule's table beyond this many share a kernel of so many at a time, whatever their number
 SCHEDULE_DIRECTIONS = 4
 MOST_DIRECTIONS = 512
+# traced solves; each takes some megabytes
+KERNELS_KEPT = 64
 
 
 class Jacobian(NamedTuple):
@@ -151,16 +153,16 @@ def _run(plan: Plan, given: Given, group: Sequence[Direction | None], time_rates
 
         return jax.vmap(functools.partial(solve_twin, augmented, plan.method, time_rates), in_axes=(axes,))(twin)
     if isinstance(plan.method, Rodas5P):
-        loop = Loop(augmented, functools.partial(Stiff, time_rates=time_rates))
+        loop = Loop(augmented, _with(Stiff, time_rates=time_rates))
         solved = batch(loop, plan.backend, axes)(twin)
         return solved._replace(tangents=_by_direction(solved.tangents, len(group)))
     assert not isinstance(plan.method, Auto), "`Auto` is decided before anything is solved"
     fixed = plan.method.step is not None
     if isinstance(plan.method, RushLarsen):
-        propagator = functools.partial(Exponential, fixed=fixed, time_rates=time_rates)
+        propagator = _with(Exponential, fixed=fixed, time_rates=time_rates)
     else:
         scheme = CLASSICAL if isinstance(plan.method, RK4) else TSIT5
-        propagator = functools.partial(Explicit, scheme=scheme, fixed=fixed, time_rates=time_rates)
+        propagator = _with(Explicit, scheme=scheme, fixed=fixed, time_rates=time_rates)
     loop = Loop(augmented, propagator, fixed)
     return batch(loop, plan.backend, axes)(twin)
 
@@ -171,16 +173,26 @@ def _by_direction(tables: Sequence[Array], count: int) -> tuple[tuple[Array, ...
     return tuple(tuple(part[:, k] for part in parts) for k in range(count))
 
 
+# the same object for the same settings, so that loops with them are equal
+_with = functools.cache(functools.partial)
+
+
 def batch(loop: Loop, backend: str, axes: Twin) -> Callable[[Twin], Solved]:
     """The solve of one twin as the solve of a cohort."""
     if backend == "vmap":
         return jax.vmap(loop, in_axes=(axes,))
+    return _kernel(loop, jax.tree.structure(axes))
+
+
+@functools.lru_cache(maxsize=KERNELS_KEPT)
+def _kernel(loop: Loop, axes: Any) -> Callable[[Twin], Solved]:
+    """Kept, since JAX asks anew for every number of twins, and to trace a solve takes three quarters of the time then."""
     from vht_kernels import lanes
 
     def vht_solve(twin: Twin) -> Solved:
         return loop(twin)
 
-    return lanes(vht_solve, in_axes=(axes,), reciprocals=True)
+    return lanes(vht_solve, in_axes=(jax.tree.unflatten(axes, [0] * axes.num_leaves),), reciprocals=True)
 
 
 def _nobody(plan: Plan, given: Given, directions: int, time_rates: bool) -> Solved:
