@@ -31,6 +31,10 @@ class DeviceError(VhtError):
     """There is no device of the kind that was asked for, or it cannot be used; says what is missing."""
 
 
+class TooLargeError(VhtError, MemoryError):
+    """There is not enough memory for what is asked for; says how much it takes, and what to do."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """One thing wrong with a table.

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 from vht_kernels import LoweringError
 
+from vht.errors import TooLargeError
 from vht.model import Organ, Twins
 from vht.solve.auto import decided
 from vht.solve.device import PLATFORMS, Device, Place, check_device, place
@@ -24,9 +25,10 @@ from vht.solve.padding import padded, shortened
 from vht.solve.plan import solve, solve_cohort
 from vht.solve.regroup import Regrouping, lockstep
 from vht.solve.request import Columns, Request, check_names
+from vht.solve.room import check_room
 from vht.solve.schedule import Schedule
 from vht.solve.sensitivity import Direction
-from vht.solve.slices import array_bytes, even, fitting, in_slices, shared_out
+from vht.solve.slices import array_bytes, even, fitting, in_slices, on_host, out_of_memory, shared_out
 from vht.solve.system import System
 from vht.solve.trajectory import Numbers, Trajectory
 
@@ -37,6 +39,8 @@ SLICE = 4096
 MOST = 65_536
 # and so many that the tables of their own schedules take no more memory than this; XLA keeps some copies
 TABLE_BYTES = 2**29
+# nor their results more than this, which there are several times until they are where they belong
+RESULT_BYTES = 2**30
 # the same on a GPU, where a call must hold several times as many twins as run at once, and there be several, so that copies
 # overlap with computing; its memory decides besides. Chosen from the number of threads of an H100, not measured
 GPU_SLICE = 2**16
@@ -85,7 +89,8 @@ def simulate(
             "auto" for them if the backend can use them, else the processor. Inside a transformation a solve runs where the
             code around it does.
         slice_size: solve so many twins at a time; Ctrl-C is heard between two slices. Not under a transformation. By
-            default cohorts of more than 65,536 twins, or whose own schedules take more than 512 MiB, are solved in slices;
+            default cohorts of more than 65,536 twins, or whose own schedules take more than 512 MiB or results more than 1 GiB,
+            are solved in slices;
             on GPUs those of more than 262,144, or than fit into their memory, where copies and computing overlap.
         progress: called with the twins done and their total after each slice.
 
@@ -98,7 +103,9 @@ def simulate(
         ValueError: what is not numbers; shapes that do not fit; times out of order (inside a transformation such a twin
             ends as ``non_finite``); a negative or infinite duration; a signal without values; a backend that does not run
             the method; another device than the transformation's.
-        DeviceError: a GPU is asked for and there is none that can be used; says what is missing.
+        DeviceError: a GPU is asked for and there is none that can be used, or this process was forked from one that had
+            computed; says what is missing.
+        TooLargeError: results for which there is not enough memory.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request.check()
@@ -151,6 +158,7 @@ def simulate_with_jacobian(
         TypeError: as `simulate`.
         ValueError: as `simulate`.
         DeviceError: as `simulate`.
+        TooLargeError: as `simulate`.
     """
     request = Request.of(model, times, twins, initial, start, schedule, observe, method)
     request = dataclasses.replace(request, plan=dataclasses.replace(request.plan, gaps="all" if gaps else "none"))
@@ -161,7 +169,9 @@ def simulate_with_jacobian(
         raise ValueError("`free` must name at least one parameter or initial value, but got none.")
     request = decide(request, backend, device)
     compute = functools.partial(_solve_columns, directions)
-    (results, jacobian), used = run(compute, request, backend, device, slice_size, progress, by_length=True)
+    (results, jacobian), used = run(
+        compute, request, backend, device, slice_size, progress, by_length=True, columns=len(directions)
+    )
     return request.trajectory(results, used), jacobian
 
 
@@ -232,6 +242,7 @@ def run(
     progress: Callable[[int, int], object] | None,
     *,
     by_length: bool = False,
+    columns: int = 0,
 ) -> tuple[Any, Used]:
     """Compute all at once or slice after slice.
 
@@ -243,6 +254,7 @@ def run(
         slice_size: see `simulate`.
         progress: see `simulate`.
         by_length: fill tables up where that spares compiling, and cut the results, tables over saves ``[twins, saves, ...]``.
+        columns: of the Jacobian that is computed with every such table.
 
     Returns:
         What was computed, on the host unless a transformation holds it; and what ran.
@@ -264,13 +276,13 @@ def run(
     slice_size = None if slice_size is None else _twins_at_a_time(slice_size)
     if request.traced and (slice_size is not None or progress is not None):
         raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
-    cohort = _Cohort(compute, request, slice_size, progress, by_length)
+    cohort = _Cohort(compute, request, slice_size, progress, by_length, columns)
     # times need float64 whatever the user's setting
     with jax.enable_x64(True):
         results, used = _on_backend(cohort.solve, plan, backend, device, request.traced)
     if not request.traced:
         # NumPy arrays keep their float64 where jax arrays of a user who has not enabled it would lose theirs
-        results = jax.tree.map(np.asarray, results)
+        results = on_host(results)
     return results, used
 
 
@@ -293,9 +305,24 @@ class _Cohort:
     slice_size: int | None
     progress: Callable[[int, int], object] | None
     by_length: bool
+    columns: int
 
     def solve(self, plan: Plan, where: Place) -> Any:
         """All at once where that is one kernel call, else slice after slice."""
+        if self.by_length and not self.request.traced:
+            saves = self.request.given.times.shape[-1]
+            check_room(plan.twins, saves, len(plan.observed), self.columns, plan.dtype.itemsize)
+        try:
+            return self._solved(plan, where)
+        except jax.errors.JaxRuntimeError as error:
+            if where.platform != "cpu" or self.request.traced or not out_of_memory(error):
+                raise
+            raise TooLargeError(
+                f"There is not enough memory to solve {plan.twins:,} twins as it was tried: give a smaller `slice_size`, save "
+                f"at fewer times, or `observe` fewer variables ({error})."
+            ) from error
+
+    def _solved(self, plan: Plan, where: Place) -> Any:
         given, total = self.request.given, plan.twins
         # the `xla` backend looks at every entry of a schedule, whether anything happens there or not
         fill = self.by_length and plan.backend != "xla"
@@ -311,7 +338,8 @@ class _Cohort:
             return self.compute(dataclasses.replace(plan, twins=twins), numbers)
 
         def whole() -> Any:
-            return cut(self.compute(plan, padded(given) if fill else given))
+            results = self.compute(plan, padded(given) if fill else given)
+            return cut(results if self.request.traced else on_host(results))
 
         overlapping = where.platform == "gpu" and not self.request.traced
         if self.request.traced or total == 0:
@@ -330,16 +358,16 @@ class _Cohort:
             total,
             size,
             devices=where.devices if overlapping else (),
-            collect=lambda results: cut(jax.tree.map(np.asarray, results)),
+            collect=lambda results: cut(on_host(results)),
             progress=self.progress,
             **orders,
         )
 
     def _size_on_processor(self) -> int:
-        total, most = (
-            self.request.plan.twins,
-            min(MOST, max(1, TABLE_BYTES // max(1, _table_bytes(self.request.given)))),
-        )
+        given, plan = self.request.given, self.request.plan
+        results = given.times.shape[-1] * len(plan.observed) * (1 + self.columns) * plan.dtype.itemsize
+        most = min(MOST, TABLE_BYTES // max(1, _table_bytes(given)), RESULT_BYTES // max(1, results))
+        total, most = plan.twins, max(1, most)
         if self.slice_size is not None:
             return self.slice_size
         size = total if self.progress is None else min(SLICE, most)

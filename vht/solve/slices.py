@@ -34,7 +34,7 @@ def in_slices(
     size: int,
     *,
     devices: Sequence[Any] = (),
-    collect: Callable[[Any], Any] = lambda results: jax.tree.map(np.asarray, results),
+    collect: Callable[[Any], Any] = lambda results: on_host(results),
     order: Callable[[np.ndarray], np.ndarray] = lambda rows: rows,
     learn: Callable[[np.ndarray, Any], object] = lambda rows, results: None,
     progress: Callable[[int, int], object] | None = None,
@@ -76,7 +76,7 @@ def in_slices(
             ordered, plain, pending = started.popleft()
             found = collect(pending)
         except jax.errors.JaxRuntimeError as error:
-            if not devices or size == 1 or not _out_of_memory(error):
+            if not devices or size == 1 or not out_of_memory(error):
                 raise
             # what else has been started is given up with it: it took the memory that was wanting
             started.clear()
@@ -105,6 +105,12 @@ def in_slices(
     return results
 
 
+def on_host(results: Any) -> Any:
+    """Results as NumPy arrays, when they are there."""
+    # waited for first: to look at an array for which there was no memory ends the process
+    return jax.tree.map(np.asarray, jax.block_until_ready(results))
+
+
 def _start(compute: Callable[[int, Any], Any], size: int, numbers: Any, device: Any) -> Any:
     if device is None:
         return compute(size, numbers)
@@ -117,7 +123,7 @@ def _start(compute: Callable[[int, Any], Any], size: int, numbers: Any, device: 
     return results
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Whether fewer twins might do: they do not where a kernel cannot start, whose threads' memory is another."""
     text = str(error)
     return ("RESOURCE_EXHAUSTED" in text or "OUT_OF_MEMORY" in text) and "does not start the kernel" not in text
