@@ -122,6 +122,17 @@ class TestProgram:
         done = program(PROGRAM, *arguments, cwd=home)
         assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="a system whose names are UTF-8")
+    def test_a_folder_whose_name_is_no_utf_8(self, home):
+        folder = home / os.fsdecode(b"f\xfcr")
+        folder.mkdir()
+        (folder / "simulation.toml").write_text(SIMULATION)
+        study, out = folder / "simulation.toml", folder / "out"
+        done = program(PROGRAM, "simulate", str(study), "--out", str(out), "--quiet", cwd=home)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert {"twins.csv", "twins.parquet", "trajectories.zarr"} < set(listing(out))
+        assert json.loads((out / "settings.json").read_text("utf-8"))["study"] == str(study)
+
     @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no full device")
     def test_results_are_kept_that_cannot_be_told(self, home):
         with open("/dev/full", "w") as full:

@@ -220,7 +220,8 @@ def _read_parquet(path: pathlib.Path, file: str, problems: Problems) -> Sheet | 
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as parquet:
+        # opened by Python, since pyarrow knows no path that is not UTF-8
+        with path.open("rb") as opened, pyarrow.parquet.ParquetFile(opened) as parquet:
             table = parquet.read()
     except pa.ArrowException as error:
         problems.add(file, None, None, f"This is no Parquet file, or it is damaged ({error}).")

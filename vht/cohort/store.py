@@ -300,13 +300,17 @@ def write_table(stem: pathlib.Path, table: pa.Table) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(table, stem.with_name(stem.name + ".parquet"))
-    path = stem.with_name(stem.name + ".csv")
-    try:
-        plain = pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none")
-        pyarrow.csv.write_csv(table, path, plain)
-    except pa.ArrowInvalid:  # a text with a comma, a quote or a line break
-        pyarrow.csv.write_csv(table, path)
+    # opened by Python, since pyarrow knows no path that is not UTF-8
+    with stem.with_name(stem.name + ".parquet").open("wb") as file:
+        pyarrow.parquet.write_table(table, file)
+    with stem.with_name(stem.name + ".csv").open("wb") as file:
+        try:
+            plain = pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none")
+            pyarrow.csv.write_csv(table, file, plain)
+        except pa.ArrowInvalid:  # a text with a comma, a quote or a line break
+            file.seek(0)
+            file.truncate()
+            pyarrow.csv.write_csv(table, file)
 
 
 def write_dataset(path: pathlib.Path, dataset: xarray.Dataset) -> None:
@@ -323,7 +327,8 @@ def write_settings(folder: pathlib.Path, study: Study, method: Method, **more: A
     settings = {**study.settings(method), **more, "versions": versions(), "citations": bibtex(study.model)}
     settings["written"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     text = json.dumps(_finite(settings), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "settings.json").write_text(text + "\n", "utf-8")
+    # what of a path is no UTF-8 becomes an escape, which JSON reads back as it was
+    (folder / "settings.json").write_text(text + "\n", "utf-8", "backslashreplace")
 
 
 def _finite(value: Any) -> Any:
