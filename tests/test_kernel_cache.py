@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pathlib
+import py_compile
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -177,6 +179,35 @@ def test_fingerprint_sees_what_matters():
     )
     assert key(lambda x: x.astype(jnp.int32), x) != key(lambda x: x.astype(jnp.int64), x)
     assert key(lambda x: jax.lax.round(x), x) != key(lambda x: jnp.round(x), x)
+
+
+@pytest.mark.parametrize("form", ["zip", "compiled"])
+def test_fingerprint_sees_another_compiler_however_it_is_installed(tmp_path, form):
+    """In a zip file, or as bytecode alone: a kernel of another version of the compiler is never taken for this one's."""
+    found = []
+    for version, line in enumerate(["", "", "CHANGED = 1\n"]):
+        home = tmp_path / f"{version}"
+        shutil.copytree(pathlib.Path(cpu.__file__).parent, home / "vht_kernels", ignore=shutil.ignore_patterns("*.pyc"))
+        with (home / "vht_kernels" / "cpu.py").open("a") as file:
+            file.write(line)
+        if form == "compiled":
+            for source in home.rglob("*.py"):
+                py_compile.compile(
+                    str(source),
+                    str(source) + "c",
+                    dfile=source.name,
+                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+                )
+                source.unlink()
+        else:
+            home = pathlib.Path(shutil.make_archive(str(home), "zip", home))
+        script = "from vht_kernels import fingerprint; print(fingerprint.__file__, fingerprint.compiler_version())"
+        env = os.environ | {"PYTHONPATH": str(home)}
+        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+        place, digest = done.stdout.split(maxsplit=1)
+        assert place.startswith(str(home))
+        found.append(digest)
+    assert found[0] == found[1] != found[2]
 
 
 def test_layout_of_the_call_frame():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import pathlib
+import importlib.resources
+import os
 from collections.abc import Sequence
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import jax
@@ -37,9 +39,19 @@ def fingerprint(jaxpr: jex.Jaxpr, arguments: Sequence[Argument], settings: str) 
 def compiler_version() -> str:
     """Digest of this package's own source, with the versions of jax and of XLA's interface."""
     digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for content in _sources(importlib.resources.files(__package__)):
+        digest.update(content)
     return f"{digest.hexdigest()} jax {jax.__version__} jaxlib {jaxlib.version.__version__} ffi {abi.version()}"
+
+
+def _sources(package: Traversable) -> list[bytes]:
+    """What the package is made of, also in a zip file or compiled; if nothing can be seen, what is never the same again."""
+    by_name = sorted(package.iterdir(), key=lambda entry: entry.name)
+    for suffix in (".py", ".pyc"):
+        found = [entry.read_bytes() for entry in by_name if entry.name.endswith(suffix)]
+        if found:
+            return found
+    return [os.urandom(32)]
 
 
 @functools.cache
