@@ -294,6 +294,14 @@ def test_tracing_for_the_size_is_not_done_twice(as_on_a_gpu):
     assert len(traced) == 0 < once
 
 
+@pytest.mark.parametrize("precise", [False, True])
+def test_who_watches_computes_in_the_caller_s_precision(precise):
+    told = []
+    with jax.enable_x64(precise):
+        simulate(Decay(), TIMES, progress=lambda done, total: told.append(jnp.arange(3.0).dtype))
+    assert told == [np.dtype(np.float64 if precise else np.float32)]
+
+
 SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})

@@ -276,7 +276,8 @@ def run(
     slice_size = None if slice_size is None else _twins_at_a_time(slice_size)
     if request.traced and (slice_size is not None or progress is not None):
         raise ValueError("`slice_size` and `progress` cannot be used inside jit, vmap or a derivative.")
-    cohort = _Cohort(compute, request, slice_size, progress, by_length, columns)
+    told = None if progress is None else _as_now(progress)
+    cohort = _Cohort(compute, request, slice_size, told, by_length, columns)
     # times need float64 whatever the user's setting
     with jax.enable_x64(True):
         results, used = _on_backend(cohort.solve, plan, backend, device, request.traced)
@@ -284,6 +285,17 @@ def run(
         # NumPy arrays keep their float64 where jax arrays of a user who has not enabled it would lose theirs
         results = on_host(results)
     return results, used
+
+
+def _as_now(function: Callable[[int, int], object]) -> Callable[[int, int], object]:
+    """A function of the caller's, under the caller's own setting of JAX's precision."""
+    precise = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+
+    def called(done: int, total: int) -> object:
+        with jax.enable_x64(precise):
+            return function(done, total)
+
+    return called
 
 
 def _twins_at_a_time(slice_size: Any) -> int:
