@@ -24,6 +24,7 @@ LAYERS = [
     "report",
     "demo",
     "cli",
+    "__main__",
 ]
 # below, and still none of their business
 BLIND = {
