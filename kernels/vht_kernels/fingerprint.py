@@ -39,7 +39,7 @@ def fingerprint(jaxpr: jex.Jaxpr, arguments: Sequence[Argument], settings: str) 
 def compiler_version() -> str:
     """Digest of this package's own source, with the versions of jax and of XLA's interface."""
     digest = hashlib.sha256()
-    for content in _sources(importlib.resources.files(__package__)):
+    for content in _sources(importlib.resources.files("vht_kernels")):
         digest.update(content)
     return f"{digest.hexdigest()} jax {jax.__version__} jaxlib {jaxlib.version.__version__} ffi {abi.version()}"
 
