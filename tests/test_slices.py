@@ -351,6 +351,10 @@ MODULE.place = lambda *_: Place("gpu", devices)
 jax.tree.map(np.testing.assert_array_equal, all_of_them(slice_size=21), whole)
 assert used == list(devices[:2]) * 4, used
 used.clear()
+with jax.set_mesh(jax.make_mesh((4,), ("d",))):
+    jax.tree.map(np.testing.assert_array_equal, all_of_them(slice_size=21), whole)
+assert used == list(devices[:2]) * 4, used
+used.clear()
 jax.tree.map(np.testing.assert_array_equal, diffrax(), alone)
 assert used == list(devices[:2]), used
 used.clear()
