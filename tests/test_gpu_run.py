@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -55,9 +54,8 @@ def test_a_process_of_the_cpu_lanes_is_ended_while_it_is_busy():
     here.ask("lorenz", Settings(1e-6), "float64", problem("lorenz").draw(3))
     process = here._process
     os.kill(process.pid, signal.SIGSTOP)  # as one that computes for minutes
-    begin = time.monotonic()
     here.close()
-    assert time.monotonic() - begin < 10.0 and process.returncode is not None
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_case_that_cannot_be_made_is_told(tmp_path, capsys, monkeypatch):
