@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 
+import cloudpickle
+import numpy as np
 import pytest
+from vht_kernels import lanes
 
 # the parent computes with JAX; a child that hangs is ended by its alarm
 FORKED = """
@@ -55,3 +58,28 @@ def test_a_forked_process_refuses_what_would_wait_for_threads_that_it_does_not_h
         *["DeviceError Nothing can be solved here"] * 3,
     ]
     assert all('`multiprocessing.get_context("spawn")`' in line for line in lines)
+
+
+LOADED = """
+import pickle, sys
+import numpy as np
+doubled, width = pickle.load(sys.stdin.buffer)
+print(doubled(np.arange(3.0, dtype=np.float32)).tolist(), width(np.ones(3)) > 0)
+"""
+
+
+def test_a_kernel_goes_with_a_function_to_another_process():
+    """As dask and joblib send functions that no module holds."""
+    kernel = lanes(lambda x, *, by: by * x, in_axes=0)
+    kernel(np.ones(2), by=np.ones(2))  # what is traced here stays here
+
+    def doubled(x):
+        return kernel(x, by=np.full(x.shape, 2.0, x.dtype))
+
+    def width(x):
+        return kernel.report(x, by=x).width
+
+    found = subprocess.run(
+        [sys.executable, "-c", LOADED], input=cloudpickle.dumps((doubled, width)), capture_output=True, check=True
+    )
+    assert found.stdout.decode() == "[0.0, 2.0, 4.0] True\n"

@@ -114,12 +114,32 @@ def lanes(
     """
     check_width(width)
     check_in_axes(in_axes)
-    memo: dict[Any, Traced] = {}
+    batch = _Batch(fn, in_axes, width, reciprocals)
 
-    def prepare(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, list[jax.Array]]:
+    @functools.wraps(fn)
+    def batched(*args: Any, **kwargs: Any) -> Any:
+        return batch.run(args, kwargs)
+
+    batched.report = batch.report  # type: ignore[attr-defined]
+    batched.ptx = batch.ptx  # type: ignore[attr-defined]
+    return batched
+
+
+class _Batch:
+    """What `lanes` makes of a function, with what was traced of it; in another process nothing was yet."""
+
+    def __init__(self, fn: Callable[..., Any], in_axes: Any, width: int | None, reciprocals: bool) -> None:
+        self.given = fn, in_axes, width, reciprocals
+        self.memo: dict[Any, Traced] = {}
+
+    def __reduce__(self) -> Any:
+        return _Batch, self.given
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, list[jax.Array]]:
         lost = forks.lost_threads()
         if lost is not None:
             raise RuntimeError(f"A kernel cannot be run: {lost}.")
+        fn, in_axes, width, reciprocals = self.given
         flat, tree = jax.tree.flatten((args, kwargs))
         flat = arrays(flat)
         shared = shared_leaves(in_axes, args, kwargs) if in_axes != 0 else [False] * len(flat)
@@ -129,7 +149,7 @@ def lanes(
             *((x.shape[lane_axes(s) :], x.dtype, x.weak_type) for x, s in zip(flat, shared, strict=True)),
         )
         try:
-            found = memo.get(key)
+            found = self.memo.get(key)
         except TypeError:  # a static part that cannot be hashed
             return _trace(fn, tree, flat, shared, width, reciprocals), flat
         if found is None:
@@ -137,20 +157,19 @@ def lanes(
             # what belongs to a trace around this call is gone after it, and the program with it
             if not any(isinstance(c, Tracer) for c in found.captured):
                 with _LOCK:
-                    memo[key] = found
-                    if len(memo) > _PROGRAMS_KEPT:
-                        del memo[next(iter(memo))]
+                    self.memo[key] = found
+                    if len(self.memo) > _PROGRAMS_KEPT:
+                        del self.memo[next(iter(self.memo))]
         return found, flat
 
-    @functools.wraps(fn)
-    def batched(*args: Any, **kwargs: Any) -> Any:
-        traced, flat = prepare(args, kwargs)
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        traced, flat = self.prepare(args, kwargs)
         results = lanes_p.bind(*meshes.joined((*traced.captured, *flat)), program=traced.program)
         return jax.tree.unflatten(traced.out_tree, results)
 
-    def report(*args: Any, **kwargs: Any) -> Report:
+    def report(self, /, *args: Any, **kwargs: Any) -> Report:
         """How the kernel for these arguments was compiled (compiles it if need be), for where JAX would run it."""
-        program = prepare(args, kwargs)[0].program
+        program = self.prepare(args, kwargs)[0].program
         if _default_platform() in ("gpu", "cuda"):
             found = program.device_kernel
             registers, local = driver.kernel_usage(found.handle, found.ordinal)
@@ -161,13 +180,9 @@ def lanes(
         kernel = program.kernel
         return Report(program.equations, program.width, kernel.seconds, kernel.from_disk)
 
-    def ptx(*args: Any, architecture: str = "sm_90", **kwargs: Any) -> str:
+    def ptx(self, /, *args: Any, architecture: str = "sm_90", **kwargs: Any) -> str:
         """The kernel for these arguments and an architecture of NVIDIA's, as PTX; no GPU is needed."""
-        return prepare(args, kwargs)[0].program.ptx(architecture)
-
-    batched.report = report  # type: ignore[attr-defined]
-    batched.ptx = ptx  # type: ignore[attr-defined]
-    return batched
+        return self.prepare(args, kwargs)[0].program.ptx(architecture)
 
 
 @paused()
