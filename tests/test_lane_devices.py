@@ -241,12 +241,22 @@ SIMULATED = """
         "gradient inside": (gradient, inside(inflow, k)),
         "gradient by a weight": (alone(jnp.array(1.0), k).sum(), weighted(inflow, k)),
     }
+    emptying, times = Emptying(), np.linspace(0.0, 1.0, 3)
+    others = {
+        "diffrax": lambda k: vht.simulate(emptying, times, twins={"k": k}, backend="xla").values,
+        "Rodas5P": lambda k: vht.simulate(emptying, times, twins={"k": k}, method=vht.Rodas5P()).values,
+        "Jacobian": lambda k: vht.solve.simulate_with_jacobian(emptying, times, free=["k"], twins={"k": k})[1],
+        "steady state": lambda k: (rest := vht.steady_state(emptying, twins={"k": k})).values | {"growth": rest.growth},
+        "periodic state": lambda k: vht.periodic_state(emptying, 1.0, twins={"k": k}).values,
+    }
     for kind in (AxisType.Auto, AxisType.Explicit):
         lying = jax.device_put(k, NamedSharding(jax.make_mesh((4,), ("d",), axis_types=(kind,)), P("d")))
         value = jax.jit(lambda k: last(jnp.full_like(k, 0.5), k))
         slope = jax.jit(jax.grad(lambda k: last(jnp.full_like(k, 0.5), k).sum()))
         told[f"values where twins lie, {kind}"] = (alone(inflow, k), value(lying))
         told[f"gradient where twins lie, {kind}"] = (gradient[1], slope(lying))
+        for name, fn in others.items():
+            told[f"{name} where twins lie, {kind}"] = (fn(k), jax.jit(fn)(lying))
         for fn in (value, slope):
             calls = [line for line in fn.lower(lying).compile().as_text().splitlines() if "custom-call(" in line]
             assert calls and all("f64[2," in line for line in calls if "lanes_" in line), calls

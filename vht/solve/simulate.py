@@ -20,6 +20,7 @@ from vht.model import Organ, Twins
 from vht.solve.auto import decided
 from vht.solve.device import PLATFORMS, Device, Place, check_device, place
 from vht.solve.given import Given, Plan, Results, Used
+from vht.solve.meshes import where_twins_lie
 from vht.solve.methods import Auto, Diffrax, Method, Tsit5
 from vht.solve.padding import padded, shortened
 from vht.solve.plan import solve, solve_cohort
@@ -87,11 +88,11 @@ def simulate(
             inside its steps: where there are some, the error of "xla" can be a hundred tolerances.
         device: "cpu" for this machine's processor, "gpu" for NVIDIA GPUs, all that JAX sees or its `jax_default_device`;
             "auto" for them if the backend can use them, else the processor. Inside a transformation a solve runs where the
-            code around it does.
+            code around it does; where the twins' arrays are spread over devices, each solves its own.
         slice_size: solve so many twins at a time; Ctrl-C is heard between two slices. Not under a transformation. By
-            default cohorts of more than 65,536 twins, or whose own schedules take more than 512 MiB or results more than 1 GiB,
-            are solved in slices;
-            on GPUs those of more than 262,144, or than fit into their memory, where copies and computing overlap.
+            default cohorts of more than 65,536 twins, or whose own schedules take more than 512 MiB or results more than
+            1 GiB, are solved in slices; on GPUs those of more than 262,144, or than fit into their memory, where copies and
+            computing overlap.
         progress: called with the twins done and their total after each slice.
 
     Returns:
@@ -350,8 +351,10 @@ class _Cohort:
             return self.compute(dataclasses.replace(plan, twins=twins), numbers)
 
         def whole() -> Any:
-            results = self.compute(plan, padded(given) if fill else given)
-            return cut(results if self.request.traced else on_host(results))
+            numbers = padded(given) if fill else given
+            if self.request.traced:
+                return cut(where_twins_lie(functools.partial(self.compute, plan), numbers, total))
+            return cut(on_host(self.compute(plan, numbers)))
 
         overlapping = where.platform == "gpu" and not self.request.traced
         if self.request.traced or total == 0:
