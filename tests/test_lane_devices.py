@@ -257,6 +257,14 @@ SIMULATED = """
         told[f"gradient where twins lie, {kind}"] = (gradient[1], slope(lying))
         for name, fn in others.items():
             told[f"{name} where twins lie, {kind}"] = (fn(k), jax.jit(fn)(lying))
+        # whatever else lies on several devices, also where there are as many saves as twins
+        for saves in (np.linspace(0.0, 1.0, 8), np.linspace(0.0, 1.0, 4)):
+            spread = jax.device_put(saves, NamedSharding(lying.sharding.mesh, P("d")))
+            at = lambda saves, k: vht.simulate(emptying, saves, twins={"k": k}).values["y"]
+            for numbers, place in ((k, None), (lying, "d" if kind == AxisType.Explicit else None)):
+                found = jax.jit(at)(spread, numbers)
+                told[f"{saves.size} saves spread, twins {place}, {kind}"] = (at(saves, k), found)
+                assert jax.typeof(found).sharding.spec == P(place, None), jax.typeof(found)
         for fn in (value, slope):
             calls = [line for line in fn.lower(lying).compile().as_text().splitlines() if "custom-call(" in line]
             assert calls and all("f64[2," in line for line in calls if "lanes_" in line), calls

@@ -1,4 +1,4 @@
-"""Cohorts that, by JAX's types, lie on several devices inside of a transformation."""
+"""Cohorts whose arrays, by JAX's types, lie on several devices inside of a transformation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, PartitionSpec, auto_axes, use_abstract_mesh
 
+from vht.solve.given import Given
 
-def where_twins_lie(compute: Callable[[Any], Any], numbers: Any, twins: int) -> Any:
+
+def where_twins_lie(compute: Callable[[Given], Any], given: Given) -> Any:
     """Compute, and say of the results that they lie where the twins do, if types tell where that is.
 
     In between XLA decides what lies where: operations on arrays whose types differ in it are refused, and a solve has many
@@ -17,15 +19,15 @@ def where_twins_lie(compute: Callable[[Any], Any], numbers: Any, twins: int) -> 
 
     Args:
         compute: of the numbers; the first axis of its results is that of the twins.
-        numbers: arrays ``[twins, ...]``, and others.
-        twins: how many.
+        given: the numbers.
     """
-    for leaf in jax.tree.leaves(numbers):
-        place = jax.typeof(leaf).sharding
-        if leaf.shape[:1] != (twins,) or place.spec[0] is None:
-            continue
-        kinds = zip(place.mesh.axis_names, place.mesh.axis_types, strict=True)
-        told = tuple(name for name, kind in kinds if kind == AxisType.Explicit)
-        with use_abstract_mesh(place.mesh):
-            return auto_axes(compute, axes=told, out_sharding=PartitionSpec(place.spec[0]))(numbers)
-    return compute(numbers)
+    leaves, ranks = jax.tree.leaves(given), jax.tree.leaves(given.ranks())
+    places = [jax.typeof(leaf).sharding for leaf in leaves]
+    mesh = next((place.mesh for place in places if any(place.spec)), None)
+    if mesh is None:
+        return compute(given)
+    told = tuple(name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit)
+    own = [place.spec[0] for leaf, rank, place in zip(leaves, ranks, places, strict=True) if leaf.ndim > rank]
+    along = next((names for names in own if names is not None), None)
+    with use_abstract_mesh(mesh):
+        return auto_axes(compute, axes=told, out_sharding=PartitionSpec(along))(given)

@@ -353,7 +353,7 @@ class _Cohort:
         def whole() -> Any:
             numbers = padded(given) if fill else given
             if self.request.traced:
-                return cut(where_twins_lie(functools.partial(self.compute, plan), numbers, total))
+                return cut(where_twins_lie(functools.partial(self.compute, plan), numbers))
             return cut(on_host(self.compute(plan, numbers)))
 
         overlapping = where.platform == "gpu" and not self.request.traced
