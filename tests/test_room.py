@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -43,18 +44,33 @@ def test_large_results_come_slice_by_slice(monkeypatch):
 
 
 def test_limits_of_control_groups_are_known(tmp_path, monkeypatch):
-    text = "4:cpu,memory:/job\n2:pids:/other\n0::/job/step\n"
-    read = pathlib.Path.read_text
-    monkeypatch.setattr(
-        pathlib.Path, "read_text", lambda path: text if str(path) == "/proc/self/cgroup" else read(path, "utf-8")
-    )
+    ours = tmp_path / "cgroup"
+    monkeypatch.setattr(room, "_OURS", ours)
     monkeypatch.setattr(room, "_GROUPS", tmp_path)
+    assert room._groups() == []
+    ours.write_text("4:cpu,memory:/job\n2:pids:/other\n0::/job/step\n")
     assert room._groups() == []
     for place, said in (("memory/job", "3000"), ("job", "2000"), ("job/step", "max")):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / ("memory.limit_in_bytes" if "memory" in place else "memory.max")).write_text(said + "\n")
     assert room._groups() == [3000, 2000]
     assert room.memory() == 2000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a system without control groups")
+def test_names_of_control_groups_are_any_letters(tmp_path, monkeypatch):
+    """Not text, with what Python takes for the end of a line; and a file that is not as Linux writes it."""
+    ours = tmp_path / "cgroup"
+    monkeypatch.setattr(room, "_OURS", ours)
+    monkeypatch.setattr(room, "_GROUPS", tmp_path)
+    for name in (b"f\xfcr", "a\u2028b".encode(), b"a:b\x0c"):
+        folder = tmp_path / os.fsdecode(name)
+        folder.mkdir()
+        (folder / "memory.max").write_text("1000\n")
+        ours.write_bytes(b"0::/" + name + b"/step\n")
+        assert room._groups() == [1000]
+    ours.write_text("\nnothing of ours\n")
+    assert room._groups() == []
 
 
 # XLA has no memory for the results of one kernel call; to look at them would end the process

@@ -9,6 +9,7 @@ import pathlib
 from vht.errors import TooLargeError
 
 _GROUPS = pathlib.Path("/sys/fs/cgroup")
+_OURS = pathlib.Path("/proc/self/cgroup")
 
 
 def memory() -> int | None:
@@ -67,11 +68,11 @@ def _groups() -> list[int]:
     """Linux' control groups, by which batch systems and containers limit what runs in them."""
     found = []
     try:
-        lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
+        # names of groups may hold any letter but the end of a line, in no encoding
+        lines = os.fsdecode(_OURS.read_bytes()).split("\n")
     except OSError:
         return []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if not controllers:
             home, name = _GROUPS, "memory.max"
         elif "memory" in controllers.split(","):
