@@ -358,6 +358,19 @@ used.clear()
 jax.tree.map(np.testing.assert_array_equal, diffrax(), alone)
 assert used == list(devices[:2]), used
 used.clear()
+# another place than JAX's own, as the processor is beside GPUs, of which a mesh is set
+solved = MODULE._solve_values
+def placed(plan, given):
+    results = solved(plan, given)
+    used.extend(set().union(*(leaf.devices() for leaf in jax.tree.leaves(results))))
+    return results
+MODULE._solve_values, MODULE.place = placed, lambda *_: Place("cpu", devices[2:])
+with jax.set_mesh(jax.sharding.Mesh(np.array(devices[:2]), ("d",))):
+    jax.tree.map(np.testing.assert_array_equal, dict(simulate(Oral(), t.TIMES, **given).values), whole[0])
+assert used == [devices[2]], used
+used.clear()
+MODULE._solve_values = solved
+MODULE.place = lambda *_: Place("gpu", devices)
 many = simulate(Oral(), t.TIMES, **given, slice_size=7)
 jax.tree.map(np.testing.assert_array_equal, dict(many.values), whole[0])
 assert used == [*devices, *devices[:2]], used

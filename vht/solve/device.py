@@ -6,9 +6,12 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
+import numpy as np
+from jax.sharding import Mesh, get_abstract_mesh
 from vht_kernels import driver, forks
 
 from vht.errors import DeviceError
@@ -36,7 +39,16 @@ class Place:
         """What is begun inside is computed here."""
         if self.devices[0] == home().devices[0]:
             return contextlib.nullcontext()
-        return jax.default_device(self.devices[0])
+        return alone_on(self.devices[0])
+
+
+@contextlib.contextmanager
+def alone_on(device: Any) -> Iterator[None]:
+    """What is begun inside is computed by this device, also where the user has set a mesh of others."""
+    none = contextlib.nullcontext()
+    outside = none if get_abstract_mesh().empty else jax.set_mesh(Mesh(np.empty((), object), ()))
+    with jax.default_device(device), outside:
+        yield
 
 
 def check_device(device: str) -> None:

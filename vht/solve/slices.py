@@ -15,7 +15,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, get_abstract_mesh
+
+from vht.solve.device import alone_on
 
 # slices that a device holds at once: one computed, and the one before or after it on its way
 IN_FLIGHT = 2
@@ -115,20 +116,13 @@ def on_host(results: Any) -> Any:
 def _start(compute: Callable[[int, Any], Any], size: int, numbers: Any, device: Any) -> Any:
     if device is None:
         return compute(size, numbers)
-    with jax.default_device(device), _outside_of_meshes():
+    with alone_on(device):
         results = compute(size, jax.device_put(numbers, device))
     for leaf in jax.tree.leaves(results):
         # asked for now, the copy begins as soon as the kernel ends
         with contextlib.suppress(AttributeError):
             leaf.copy_to_host_async()
     return results
-
-
-def _outside_of_meshes() -> contextlib.AbstractContextManager[Any]:
-    """A slice is one device's, also where the user has set a mesh of several."""
-    if get_abstract_mesh().empty:
-        return contextlib.nullcontext()
-    return jax.set_mesh(Mesh(np.empty((), object), ()))
 
 
 def out_of_memory(error: Exception) -> bool:
