@@ -114,18 +114,18 @@ def lanes(
     """
     check_width(width)
     check_in_axes(in_axes)
-    batch = _Batch(fn, in_axes, width, reciprocals)
+    made = _Lanes(fn, in_axes, width, reciprocals)
 
     @functools.wraps(fn)
     def batched(*args: Any, **kwargs: Any) -> Any:
-        return batch.run(args, kwargs)
+        return made.run(args, kwargs)
 
-    batched.report = batch.report  # type: ignore[attr-defined]
-    batched.ptx = batch.ptx  # type: ignore[attr-defined]
+    batched.report = made.report  # type: ignore[attr-defined]
+    batched.ptx = made.ptx  # type: ignore[attr-defined]
     return batched
 
 
-class _Batch:
+class _Lanes:
     """What `lanes` makes of a function, with what was traced of it; in another process nothing was yet."""
 
     def __init__(self, fn: Callable[..., Any], in_axes: Any, width: int | None, reciprocals: bool) -> None:
@@ -133,7 +133,7 @@ class _Batch:
         self.memo: dict[Any, Traced] = {}
 
     def __reduce__(self) -> Any:
-        return _Batch, self.given
+        return _Lanes, self.given
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Traced, list[jax.Array]]:
         lost = forks.lost_threads()
