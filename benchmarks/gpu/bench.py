@@ -95,6 +95,10 @@ class Bench:
         self.keep()
         return found
 
+    def within(self, seconds: float) -> float:
+        """So many seconds of repeats, or what is left of the run's, which they must not outlast."""
+        return min(seconds, max(self.left, 0.0))
+
     def keep(self) -> None:
         """Write down what was found so far; a disk that takes no more stops no measurement."""
         for told in (self.failed, self.traces):

@@ -17,7 +17,7 @@ from benchmarks.gpu import lanes, operations, peer_diffrax, peer_packages
 from benchmarks.gpu.bench import Bench, Row
 from benchmarks.gpu.cases import CPU, CUBIE, CUDA, CUDA_TRANSFER, DIFFRAX, LANES, TRANSFER, Ensemble
 from benchmarks.gpu.problems import Columns, errors, of_all, problem, rolled
-from benchmarks.gpu.timing import FEWEST, Timed, timed
+from benchmarks.gpu.timing import Timed, timed
 from benchmarks.gpu.worker import Answer
 from benchmarks.peers.build import Unavailable
 
@@ -99,7 +99,7 @@ class Run:
     @property
     def most(self) -> float:
         """Seconds of all repeats, which must not outlast the run."""
-        return min(self.case.most, max(self.bench.left, 0.0))
+        return self.bench.within(self.case.most)
 
     # ------------------------------------------------------------------------------------------------- on the CPU
 
@@ -150,8 +150,7 @@ class Run:
 
     def queued(self, made: lanes.Compiled, seconds: float, ok: int) -> Row:
         """A call among others, each begun before the last has ended, as the program by hand makes its own."""
-        calls = max(FEWEST, min(self.case.repeats, int(self.most / seconds)))
-        each = lanes.queued(made.run, made.given(self.columns), calls)
+        each, calls = lanes.queued(made.run, made.given(self.columns), self.case.repeats, self.most, seconds)
         return {"queued_milliseconds": 1e3 * each, "queued_rate": ok / each, "queued_calls": calls}
 
     def transfer(self, truth: Truth | None) -> Row:

@@ -22,7 +22,7 @@ from benchmarks.gpu import lanes, peer_diffrax, peer_packages
 from benchmarks.gpu.bench import Bench, Row
 from benchmarks.gpu.cases import CPU, CUDA, DIFFRAX, GRADSOLVE, LANES, Gradient
 from benchmarks.gpu.problems import Columns, Problem, Settings, problem, rolled
-from benchmarks.gpu.timing import FEWEST, timed
+from benchmarks.gpu.timing import timed
 from benchmarks.peers.build import Unavailable
 
 TABLE = "gradients"
@@ -164,7 +164,7 @@ class _Solver(abc.ABC):
     def timed(
         self, make: Callable[[int], Any], call: Callable[[Any], Any], compiled: bool = True
     ) -> tuple[float, tuple[float, ...], float]:
-        most = min(self.case.most, max(self.bench.left, 0.0))
+        most = self.bench.within(self.case.most)
         found = timed(make, call, self.case.repeats, most, compiled=compiled)
         return found.median, found.seconds, found.first
 
@@ -183,8 +183,8 @@ class _Lanes(_Solver):
             return jax.block_until_ready(jax.device_put(made.given(rolled(columns, k))))
 
         median, all_seconds, first = self.timed(make, lambda g: jax.block_until_ready(made.run(g)))
-        calls = max(FEWEST, min(self.case.repeats, int(self.case.most / median)))
-        each = lanes.queued(made.run, made.given(columns), calls)
+        most = self.bench.within(self.case.most)
+        each, calls = lanes.queued(made.run, made.given(columns), self.case.repeats, most, median)
         result = lanes.in_rows(lanes.fetched(made.run(make(0))))
         which = np.unique(
             np.linspace(0, self.case.trajectories - 1, min(self.case.pilot, self.case.trajectories)).astype(int)

@@ -15,6 +15,7 @@ from vht_kernels import nvidia
 
 from benchmarks.gpu.device import Limits
 from benchmarks.gpu.problems import Columns, Problem, Settings
+from benchmarks.gpu.timing import FEWEST
 
 MAX_STEPS = 1_000_000
 
@@ -148,15 +149,24 @@ def block(count: int, limits: Limits | None) -> int:
     return nvidia.SMALL_BLOCK if count <= few else nvidia.BLOCK
 
 
-def queued(run: Callable[[Any], Raw], given: Any, calls: int) -> float:
-    """Seconds a call among so many, each begun before the last has ended."""
+def queued(run: Callable[[Any], Raw], given: Any, repeats: int, most: float, alone: float) -> tuple[float, int]:
+    """Seconds a call among others, each begun before the last has ended; and how many there were.
+
+    Args:
+        run: the solver.
+        given: for it.
+        repeats: how many calls, but at least `FEWEST`,
+        most: and no more than take so many seconds,
+        alone: where one by itself takes so many.
+    """
+    calls = max(FEWEST, min(repeats, int(most / alone)))
     given = jax.block_until_ready(jax.device_put(given))
     result = jax.block_until_ready(run(given))
     begin = time.perf_counter()
     for _ in range(calls):
         result = run(given)
     jax.block_until_ready(result)
-    return (time.perf_counter() - begin) / calls
+    return (time.perf_counter() - begin) / calls, calls
 
 
 @functools.lru_cache(maxsize=64)
