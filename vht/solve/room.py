@@ -18,6 +18,11 @@ def memory() -> int | None:
     return min(limits, default=None)
 
 
+def result_bytes(saves: int, variables: int, columns: int, itemsize: int) -> int:
+    """What one twin's results take; see `check_room`."""
+    return saves * variables * (1 + columns) * itemsize
+
+
 def check_room(twins: int, saves: int, variables: int, columns: int, itemsize: int) -> None:
     """Refuse to compute what cannot be kept.
 
@@ -31,7 +36,7 @@ def check_room(twins: int, saves: int, variables: int, columns: int, itemsize: i
     Raises:
         TooLargeError: there is no room for it.
     """
-    needed = twins * saves * variables * (1 + columns) * itemsize
+    needed = twins * result_bytes(saves, variables, columns, itemsize)
     # to look takes longer than to solve a small cohort
     if needed < 2**28 or (room := memory()) is None or needed <= room:
         return

@@ -26,7 +26,7 @@ from vht.solve.padding import padded, shortened
 from vht.solve.plan import solve, solve_cohort
 from vht.solve.regroup import Regrouping, lockstep
 from vht.solve.request import Columns, Request, check_names
-from vht.solve.room import check_room
+from vht.solve.room import check_room, result_bytes
 from vht.solve.schedule import Schedule
 from vht.solve.sensitivity import Direction
 from vht.solve.slices import array_bytes, even, fitting, in_slices, on_host, out_of_memory, shared_out
@@ -282,9 +282,6 @@ def run(
     # times need float64 whatever the user's setting
     with jax.enable_x64(True):
         results, used = _on_backend(cohort.solve, plan, backend, device, request.traced)
-    if not request.traced:
-        # NumPy arrays keep their float64 where jax arrays of a user who has not enabled it would lose theirs
-        results = on_host(results)
     return results, used
 
 
@@ -380,9 +377,10 @@ class _Cohort:
 
     def _size_on_processor(self) -> int:
         given, plan = self.request.given, self.request.plan
-        results = given.times.shape[-1] * len(plan.observed) * (1 + self.columns) * plan.dtype.itemsize
-        most = min(MOST, TABLE_BYTES // max(1, _table_bytes(given)), RESULT_BYTES // max(1, results))
-        total, most = plan.twins, max(1, most)
+        saves, variables = given.times.shape[-1], len(plan.observed)
+        own = result_bytes(saves, variables, self.columns, plan.dtype.itemsize)
+        total = plan.twins
+        most = max(1, min(MOST, TABLE_BYTES // max(1, _table_bytes(given)), RESULT_BYTES // max(1, own)))
         if self.slice_size is not None:
             return self.slice_size
         size = total if self.progress is None else min(SLICE, most)

@@ -108,7 +108,10 @@ def in_slices(
 
 
 def on_host(results: Any) -> Any:
-    """Results as NumPy arrays, when they are there."""
+    """Results as NumPy arrays, when they are there.
+
+    These keep their float64 where jax arrays of a user who has not enabled it would lose theirs.
+    """
     # waited for first: to look at an array for which there was no memory ends the process
     return jax.tree.map(np.asarray, jax.block_until_ready(results))
 
