@@ -17,7 +17,7 @@ from benchmarks.peers.cuda.elimination import factors
 from benchmarks.stiff_problems import POLLU, TEN_TUSSCHER, ensemble, errors
 from vht.model import Organ, Scalar, Vars, param, state, with_parameters
 from vht.organs.circulation import Circulation
-from vht.solve import RK4, Tsit5, simulate, simulate_with_jacobian
+from vht.solve import RK4, Tsit5, controller, simulate, simulate_with_jacobian
 from vht.solve.steppers import UNDERESTIMATE
 from vht.solve.stiff import CAUTION, Stiff
 
@@ -241,6 +241,8 @@ def test_the_tests_of_errors_are_this_package_s():
     explicit, stiff = ((cuda_kernels.FOLDER / name).read_text() for name in ("tsit5.cuh", "rodas5p.cuh"))
     assert f"underestimate = T({UNDERESTIMATE!r})" in explicit
     assert f"underestimate = T({float(Stiff.underestimate)!r})" in stiff and f"caution = T({CAUTION!r})" in stiff
+    for text, gains in ((explicit, controller.EXPLICIT), (stiff, controller.STIFF)):
+        assert f"now = {gains.now!r}, before = {gains.before!r};" in text
 
 
 @needs_compiler

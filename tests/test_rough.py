@@ -62,14 +62,16 @@ def test_lanes_find_the_same():
 
 
 @pytest.mark.parametrize("order", [3, 5])
+@pytest.mark.parametrize("gains", [controller.EXPLICIT, controller.STIFF])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_step_proposed_is_that_of_the_formula(order, dtype):
+def test_the_step_proposed_is_that_of_the_formula(order, gains, dtype):
     square = np.logspace(-12, 12, 1001).astype(dtype)
     before = np.linspace(-26.0, 0.0, 1001).astype(np.float32)
     yes = np.ones(1001, bool)
-    found, kept = jax.vmap(lambda *args: controller.propose(*args, order))(square, yes, square <= 1.0, before)
-    # with the error e = sqrt(square): 0.9 e^(-0.7/k) e_before^(0.4/k), within the bounds; after an accepted step 0.95 at least
-    exact = 0.9 * square.astype(np.float64) ** (-0.35 / order) * np.exp2(before.astype(np.float64) * 0.2 / order)
+    found, kept = jax.vmap(lambda *args: controller.propose(*args, order, gains))(square, yes, square <= 1.0, before)
+    # with the error e = sqrt(square): 0.9 e^(-now/k) e_before^(before/k), within the bounds; if accepted, 0.95 at least
+    exact = 0.9 * square.astype(np.float64) ** (-0.5 * gains.now / order)
+    exact *= np.exp2(before.astype(np.float64) * 0.5 * gains.before / order)
     np.testing.assert_allclose(found, np.clip(exact, np.where(square <= 1.0, 0.95, 0.2), 10.0), rtol=3e-3)
     wanted = np.where(square <= 1.0, np.clip(np.log2(square.astype(np.float64)), -26.0, 0.0), before)
     np.testing.assert_allclose(kept, wanted, atol=0.008)
@@ -79,7 +81,7 @@ def test_the_step_proposed_is_that_of_the_formula(order, dtype):
 def test_no_error_and_one_that_is_no_number():
     squares = jnp.asarray([0.0, 1e-300, 1e300, np.inf, np.nan])
     finite = squares < jnp.inf
-    factors, kept = jax.vmap(lambda *args: controller.propose(*args, 5))(
+    factors, kept = jax.vmap(lambda *args: controller.propose(*args, 5, controller.EXPLICIT))(
         squares, finite, squares <= 1.0, jnp.full(5, -3.0, np.float32)
     )
     np.testing.assert_allclose(factors, [10.0, 10.0, 0.2, 0.1, 0.1], rtol=1e-6)

@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 from vht_kernels import full_like, read, write
 
-from vht.solve import rough
+from vht.solve import controller, rough
 from vht.solve.breaks import Break, Moved, Side
 from vht.solve.crossings import Jumps, Truths
 from vht.solve.propagate import Span, Step, Written, all_finite, choose, first_not_finite, scales
@@ -54,6 +54,7 @@ class SideBySide(abc.ABC):
     """
 
     order: int
+    gains = controller.EXPLICIT
 
     def __init__(self, augmented: Augmented, twin: Twin, fixed: bool = False, time_rates: bool = False) -> None:
         self.augmented, self.twin, self.fixed, self.time_rates = augmented, twin, fixed, time_rates

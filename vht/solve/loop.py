@@ -264,7 +264,9 @@ class _Solve:
                 located = located | (across & (c.t == self.twin.start))
         finite = (square < jnp.inf) & step.regular
         accepted = step.regular & ((square <= 1.0) | (located & short))
-        factor, log_error = controller.propose(square, finite, accepted, c.log_error, self.method.order)
+        factor, log_error = controller.propose(
+            square, finite, accepted, c.log_error, self.method.order, self.method.gains
+        )
         h = smaller(span.taken * factor, self.twin.longest)
         # a step cut short to land says nothing against the size that was meant; one that the clock's last bit shortened does
         cut = span.taken < trial.meant * (1.0 - 1e-9)

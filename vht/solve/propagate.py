@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from vht.solve.breaks import Side
+from vht.solve.controller import Gains
 from vht.solve.crossings import Jumps, Truths
 from vht.solve.sensitivity import Gaps
 from vht.solve.system import Scalar, Switches, Values
@@ -103,6 +104,7 @@ class Propagator(Protocol):
 
     order: int
     underestimate: float
+    gains: Gains
 
     def initial(self, inputs: Inputs) -> Point:
         """What there is at the start."""

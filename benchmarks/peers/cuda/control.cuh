@@ -17,8 +17,8 @@
 namespace control {
 constexpr double floor_ulps = 16.0, floor_share = 1e-12, reach = 1e-3;
 constexpr float safety = 0.9f, keep = 0.95f, shrink = 0.2f, grow = 10.0f, shrink_non_finite = 0.1f, least_log = -26.0f;
-constexpr double now = 0.7, before = 0.4, least = 1e-30, most = 1e30;
-constexpr int order = 5;  // of both methods
+constexpr double least = 1e-30, most = 1e30;
+constexpr int order = 5;  // of both methods, which differ in the exponents of the controller
 enum Status { ok, too_many_steps, step_too_small, not_finite };
 }  // namespace control
 
@@ -123,8 +123,9 @@ template <class Problem> __global__ void __launch_bounds__(256) adaptive(Argumen
       bool finite = square < infinity<T>(), accepted = square <= T(1) || (located && least);
       T bounded = square > T(control::least) ? (square < T(control::most) ? square : T(control::most)) : T(control::least);
       float log_now = rough::log2(float(bounded));
-      float factor = control::safety * rough::exp2(log_now * float(-0.5 * control::now / control::order) +
-                                                   log_error * float(0.5 * control::before / control::order));
+      float exponent = log_now * float(-0.5 * Problem::Method::now / control::order) +
+                       log_error * float(0.5 * Problem::Method::before / control::order);
+      float factor = control::safety * rough::exp2(exponent);
       factor = smaller(larger(factor, accepted ? control::keep : control::shrink), control::grow);
       if (!finite) factor = control::shrink_non_finite;
       C next = taken * C(factor);

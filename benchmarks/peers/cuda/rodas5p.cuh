@@ -40,8 +40,10 @@ template <class Problem> struct Rodas5P {
   using C = typename Problem::Clock;
   static constexpr int N = Problem::states, stages = 8, written = Problem::written_out ? stages : 1;
   // of the estimate, which is that of the solution of order 4 (CAUTION of vht/solve/stiff.py)
-  static constexpr T caution = T(0.7);
-  static constexpr T underestimate = T(21.640114028199424);
+  static constexpr T caution = T(0.5);
+  static constexpr T underestimate = T(30.29615963947919);
+  // exponents of the controller
+  static constexpr double now = 0.8, before = 0.2;
 
   __device__ __forceinline__ void begin(const Problem &, C, const T *) {}
 

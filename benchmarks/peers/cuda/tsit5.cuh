@@ -9,6 +9,8 @@ template <class Problem> struct Tsit5 {
   static constexpr int N = Problem::states, some = Unroll<N>::count;
   // of true to estimated error where the rates jump inside a step, over all places of the jump
   static constexpr T underestimate = T(84.93890288575159);
+  // exponents of the controller
+  static constexpr double now = 0.7, before = 0.4;
 
   T k1[N], k7[N];
   unsigned piece, last;
