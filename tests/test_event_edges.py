@@ -176,6 +176,13 @@ def test_chatter_is_a_storm_and_leaves_other_twins_alone(method):
     np.testing.assert_allclose(found.values["x"], [[-0.5, np.nan], [-0.95, -0.8]], rtol=1e-9)
 
 
+@both_methods
+def test_a_first_step_is_one_that_the_clock_can_tell(method):
+    # the rates would double a state of 2.5e-17 in as little time, which added to 1 s is nothing
+    found = simulate(Chatter(), np.array([1.5, 2.0]), start=1.0, initial={"x": 2.5e-17}, method=method)
+    np.testing.assert_allclose(found.values["x"], [[0.5, 1.0]], rtol=1e-12)
+
+
 def test_events_that_are_no_numbers_end_the_twin():
     class Root(Ball):
         def crossings(self, t, x, u):

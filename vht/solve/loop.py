@@ -186,7 +186,7 @@ class _Solve:
         # a kink, such as each sample of a linear signal, says nothing against the size of the steps before it
         h = c.h
         if not self.loop.fixed:
-            h = lax.cond(c.jumped, lambda: method.first_step(c.t, c.point, memo, c.inputs, stop, c.h), lambda: c.h)
+            h = lax.cond(c.jumped, lambda: self.first_step(c, memo, stop), lambda: c.h)
         end = self.next_time(c.t, h, stop)
         span = Span(c.t, end, end - c.t)
         step = method.attempt(span, c.point, memo, c.inputs, switches)
@@ -208,6 +208,10 @@ class _Solve:
             step = dataclasses.replace(step, square=jnp.where(torn, TORN, step.square))
         tried = Tried(span, c.point, c.inputs, step)
         return c, _Trial(tried, stop, h, memo, switches, levels, leaps, torn)
+
+    def first_step(self, c: Progress, memo: Any, stop: Scalar) -> Scalar:
+        """A step to try where nothing is known of its error; one that the clock can tell from none."""
+        return larger(self.method.first_step(c.t, c.point, memo, c.inputs, stop, c.h), least_step(c.t, stop))
 
     def stride(self, c: Progress, memo: Any, stop: Scalar) -> tuple[Progress, Any]:
         """Steps of equal size with nothing to look at between them: all but the last to the next save or stop.
