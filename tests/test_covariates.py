@@ -326,7 +326,7 @@ def test_malformed_people(columns, message):
         ({"twin": ["1"], "weight [cm]": [70.0]}, r"`weight \[cm\]`: `cm` \(length\) cannot be converted"),
         ({"twin": ["1"], "creatinine [mmHg]": [70.0]}, "cannot be converted to `mg/dL`"),
         ({"twin": ["1"], "weight [kg]": ["x"]}, "every cell must be a number"),
-        ({"twin": ["1"], "weight [kg]": [70.0], "weight [lb]": [100.0]}, "there is a column `weight` already"),
+        ({"twin": ["1"], "weight [kg]": [70.0], "weight [lb]": [100.0]}, "there is a column of `weight` before"),
         ({"twin": ["1", "1"], "weight [kg]": [70.0, 80.0]}, "Each person has one row, but `1` has several"),
     ],
 )

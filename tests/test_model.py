@@ -419,6 +419,11 @@ def test_twins_convert_units_and_say_what_is_wrong(tmp_path):
     path.write_text("twin,R [mmHg*s/mL],R [kPa*s/L]\nx,1,133\n")
     with pytest.raises(DataError, match=r"column `R \[kPa\*s/L\]`: there is a column of `R` before"):
         Twins.read(Windkessel3, path)
+    path.write_text("twin,R,R\nx,1,2\n")
+    with pytest.raises(DataError, match="column `R`: there is a column of `R` before"):
+        Twins.read(Windkessel3, path)
+    with pytest.raises(DataError, match="cannot be read"):
+        Twins.read(Windkessel3, tmp_path / ("long" * 100))
 
 
 def test_class_attributes_are_not_parameters():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Float
 from vht.covariates.formulas import SEXES
 from vht.covariates.genes import ACTIVITY
 from vht.errors import DataError, UnitError, nearest
+from vht.model.arrow import columns_with_units, read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,6 @@ LIMITS = {
     "postmenstrual_age": (20.0, 6800.0),
 }
 """What is a mistake, such as a wrong unit, outside them: wider than anyone who was ever measured."""
-_HEADER = re.compile(r"^\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*$")
 _GRAM_PER_MOLE = 113.12  # of creatinine
 
 
@@ -130,13 +129,7 @@ class People:
         if "twin" not in table.column_names:
             raise DataError(f"{file}: covariates have a column `twin`, but got {', '.join(table.column_names)}.")
         columns: dict[str, Any] = {}
-        for header in table.column_names:
-            if header == "twin":
-                continue
-            found = _HEADER.match(header)
-            name, unit = (found["name"], found["unit"]) if found is not None else (header, None)
-            if name in columns or table.column_names.count(header) > 1:
-                raise DataError(f"{file}, column `{header}`: there is a column `{name}` already.")
+        for header, name, unit in columns_with_units(table, file):
             cells = table.column(header).to_pylist()
             if name in UNITS:
                 if not unit:
@@ -162,25 +155,7 @@ class People:
         Raises:
             DataError: no such file, or one that cannot be read; as `from_table`.
         """
-        import pyarrow as pa
-        import pyarrow.csv
-        import pyarrow.parquet
-
-        if pathlib.Path(path).is_dir():
-            raise DataError(f"{path} is a folder; give a table of people.")
-        try:
-            if pathlib.Path(path).suffix == ".parquet":
-                table = pyarrow.parquet.read_table(path)
-            else:
-                words = dict.fromkeys(("twin", "sex", *ACTIVITY), pa.string())
-                table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=words))
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: there is no such file.") from error
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: {error}") from error
-        return cls.from_table(table, str(path))
+        return cls.from_table(read_table(path, ("twin", "sex", *ACTIVITY), "people"), str(path))
 
 
 def converted(name: str, values: Float[np.ndarray, " people"], unit: str) -> Float[np.ndarray, " people"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import pathlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vht.errors import DataError, ModelError, UnitError
+from vht.model.arrow import columns_with_units, read_table
 from vht.model.organ import Organ, parameters
 from vht.model.priors import LogNormal, Normal, Uniform, overlap, recentred, standardized
 from vht.model.real import real_numbers
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _EVERYTHING = (-np.inf, np.inf)
-_HEADER = re.compile(r"^\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*$")
 
 
 class Twins:
@@ -166,14 +165,8 @@ class Twins:
         if "twin" not in table.column_names:
             raise DataError(f"{file}: a table of twins has a column `twin`, but got {', '.join(table.column_names)}.")
         known, columns = parameters(model), {}
-        for header in table.column_names:
-            if header == "twin":
-                continue
-            found = _HEADER.match(header)
-            name, unit = (found["name"], found["unit"]) if found is not None else (header, None)
+        for header, name, unit in columns_with_units(table, file):
             check_known("parameter", name, known, (model if isinstance(model, type) else type(model)).__name__)
-            if name in columns:
-                raise DataError(f"{file}, column `{header}`: there is a column of `{name}` before: keep one of them.")
             try:
                 values = table.column(header).cast("float64").to_numpy(zero_copy_only=False)
             except (ValueError, TypeError) as error:
@@ -196,27 +189,11 @@ class Twins:
         """Read a cohort from CSV or Parquet; see `from_table`.
 
         Raises:
-            DataError: no such file, or a folder; as `from_table`.
+            DataError: no such file, or one that cannot be read; as `from_table`.
             ModelError: as `from_table`.
             UnitError: as `from_table`.
         """
-        import pyarrow as pa
-        import pyarrow.csv
-        import pyarrow.parquet
-
-        if pathlib.Path(path).is_dir():
-            raise DataError(f"{path} is a folder; give a table of twins.")
-        try:
-            if pathlib.Path(path).suffix == ".parquet":
-                table = pyarrow.parquet.read_table(path)
-            else:
-                options = pyarrow.csv.ConvertOptions(column_types={"twin": pa.string()})
-                table = pyarrow.csv.read_csv(path, convert_options=options)
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: there is no such file.") from error
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: {error}") from error
-        return cls.from_table(model, table, str(path))
+        return cls.from_table(model, read_table(path, ("twin",), "twins"), str(path))
 
 
 def _whole(name: str, value: Any) -> int:
