@@ -23,10 +23,6 @@ class StudyError(VhtError):
     """A study file is not well formed, or an output folder may not be written."""
 
 
-class BackendError(VhtError):
-    """A backend cannot run what it was asked to run."""
-
-
 class DeviceError(VhtError):
     """There is no device of the kind that was asked for, or it cannot be used; says what is missing."""
 
