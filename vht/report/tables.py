@@ -58,11 +58,11 @@ def calibration_table(title: str, calibration: Calibration) -> Table:
     return table
 
 
-def failure_table(failures: list[Any], what: str = "Not ok") -> Table | None:
+def failure_table(failures: list[Any]) -> Table | None:
     """Twins that did not end as ok, and what to do; None if there are none."""
     if not failures:
         return None
-    table = _table(what)
+    table = _table("Not ok")
     for column in ("twin", "status", "what to do"):
         table.add_column(column)
     for failure in failures[:ROWS]:
@@ -74,7 +74,7 @@ def failure_table(failures: list[Any], what: str = "Not ok") -> Table | None:
 
 
 def simulation_table(title: str, trajectory: Trajectory, seconds: float) -> Table:
-    """Median and range over the cohort of everything saved, at the last time."""
+    """Median, 5 % and 95 % of everything saved, over all twins that are ok and all saved times."""
     table = _table(title)
     for column in ("saved", "unit", "meaning"):
         table.add_column(column)
