@@ -105,7 +105,7 @@ def test_twins_without_measurements():
     found = calibrate_with(closed_form(short, oral), short)
     labels = [CalibrationStatus(s).label for s in found.status]
     assert labels == ["ok", "no_measurements", "ok", "no_measurements"]
-    assert [f.twin for f in found.failures()] == ["b", "d"]
+    assert [f.name for f in found.failures()] == ["b", "d"]
     assert_no_numbers(found, 1)
 
 

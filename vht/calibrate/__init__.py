@@ -5,7 +5,7 @@ from vht.calibrate.estimators import LevenbergMarquardt, calibrate
 from vht.calibrate.intervals import likelihood_roots, profile_intervals
 from vht.calibrate.noise import Additive, Combined, Proportional
 from vht.calibrate.problem import Free, Measurements, Observable, Problem
-from vht.calibrate.result import Calibration, Failure, Starts
+from vht.calibrate.result import Calibration, Starts
 from vht.calibrate.status import CalibrationStatus
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Calibration",
     "CalibrationStatus",
     "Combined",
-    "Failure",
     "Free",
     "LevenbergMarquardt",
     "Measurements",

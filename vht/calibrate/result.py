@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,26 +14,13 @@ from vht.calibrate.status import CalibrationStatus
 from vht.calibrate.transforms import Logit, Transform
 from vht.calibrate.uncertainty import student_quantile
 from vht.errors import ModelError
+from vht.solve import Failure
 
 if TYPE_CHECKING:
     import pyarrow
 
     from vht.calibrate.estimators import LevenbergMarquardt
     from vht.calibrate.problem import Problem
-
-
-class Failure(NamedTuple):
-    """A twin that did not end as `ok`.
-
-    Attributes:
-        twin: its name.
-        status: the status' label.
-        message: what happened and what to do.
-    """
-
-    twin: str
-    status: str
-    message: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +189,7 @@ class Calibration:
     def failures(self) -> list[Failure]:
         """The twins that did not end as `ok`."""
         return [
-            Failure(self.twins[i], CalibrationStatus(int(self.status[i])).label, self.message(int(i)))
+            Failure(int(i), self.twins[i], CalibrationStatus(int(self.status[i])).label, self.message(int(i)))
             for i in np.flatnonzero(~self.ok)
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from vht.library import Verification
     from vht.model import Organ, Variable
     from vht.model.body import Parts
-    from vht.solve import Trajectory
+    from vht.solve import Failure, Trajectory
 
 NARROW = 110
 """Width of a terminal, in letters, below which the tables of models have fewer columns."""
@@ -58,7 +59,7 @@ def calibration_table(title: str, calibration: Calibration) -> Table:
     return table
 
 
-def failure_table(failures: list[Any]) -> Table | None:
+def failure_table(failures: Sequence[Failure]) -> Table | None:
     """Twins that did not end as ok, and what to do; None if there are none."""
     if not failures:
         return None
@@ -66,8 +67,7 @@ def failure_table(failures: list[Any]) -> Table | None:
     for column in ("twin", "status", "what to do"):
         table.add_column(column)
     for failure in failures[:ROWS]:
-        name = getattr(failure, "twin", None) or getattr(failure, "name", "")
-        table.add_row(escaped(str(name)), failure.status, escaped(failure.message))
+        table.add_row(escaped(failure.name), failure.status, escaped(failure.message))
     if len(failures) > ROWS:
         table.caption = f"and {len(failures) - ROWS:,} more"
     return table

@@ -63,7 +63,14 @@ class Settings:
 
 
 class Failure(NamedTuple):
-    """A twin that did not reach its last time."""
+    """A twin that did not end as `ok`, of a solve, a search or a calibration.
+
+    Attributes:
+        index: its number, from 0.
+        name: its name.
+        status: the status' label.
+        message: what happened and what to do.
+    """
 
     index: int
     name: str
