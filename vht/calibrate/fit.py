@@ -17,7 +17,7 @@ from vht.calibrate.levenberg import Evaluation, Minimum, Outcome, Search, minimi
 from vht.calibrate.likelihood import Errors, Likelihood, likelihood
 from vht.calibrate.noise import FLOOR, Combined, Noise, Variance, count_unknown, is_estimated
 from vht.calibrate.priors import informs, penalty
-from vht.calibrate.status import CalibrationStatus
+from vht.calibrate.status import WITH_ESTIMATE, CalibrationStatus
 from vht.calibrate.transforms import Transform
 from vht.calibrate.uncertainty import uncertainty
 
@@ -183,7 +183,7 @@ def fit(task: Task, search: Search, *, singular: float = 1e-10, report: Callable
     best = _best_start(start_status, start_objective)
     everyone = np.arange(twins)
     status = start_status[everyone, best]
-    good = np.isin(status, (CalibrationStatus.OK, CalibrationStatus.AT_BOUND))
+    good = np.isin(status, WITH_ESTIMATE)
 
     def chosen(values: np.ndarray) -> np.ndarray:
         kept = table.spread(values, np.nan)[everyone, best]
@@ -192,7 +192,7 @@ def fit(task: Task, search: Search, *, singular: float = 1e-10, report: Callable
     fitted = np.where(layout.used, chosen(kept["predicted"]), np.nan)
     square = np.where(layout.used_of() & good[:, None], (layout.value - fitted) ** 2, 0.0).sum(axis=2).T
     rmse = np.sqrt(np.where(good[:, None] & (count > 0), square / np.maximum(count, 1), np.nan))
-    no_estimate = ~np.isin(start_status, (CalibrationStatus.OK, CalibrationStatus.AT_BOUND))
+    no_estimate = ~np.isin(start_status, WITH_ESTIMATE)
     return Fitted(
         status=status,
         place=chosen(minimum.place),
@@ -344,7 +344,7 @@ def _best_start(status: np.ndarray, objective: np.ndarray) -> np.ndarray:
     A start without an estimate is reported instead if it found a clearly better place: then that start's status is the
     truth about this twin.
     """
-    usable = np.isin(status, (CalibrationStatus.OK, CalibrationStatus.AT_BOUND))
+    usable = np.isin(status, WITH_ESTIMATE)
     best_usable = np.where(usable, objective, np.inf).min(axis=1, keepdims=True)
     best_other = np.where(usable, np.inf, objective).min(axis=1, keepdims=True)
     tie = TIE * (1.0 + np.abs(np.where(np.isfinite(best_usable), best_usable, 0.0)))

@@ -117,8 +117,7 @@ class Calibration:
     @property
     def starts_agreeing(self) -> Int[np.ndarray, " twins"]:
         """How many of each twin's starts ended at an optimum as good as the one reported."""
-        tie = TIE * (1.0 + np.abs(self.objective))
-        return (np.abs(self.starts.objective - self.objective[:, None]) <= tie[:, None]).sum(axis=1)
+        return self._as_good().sum(axis=1)
 
     @property
     def has_rival(self) -> Bool[np.ndarray, " twins"]:
@@ -127,11 +126,14 @@ class Calibration:
         Different means by more than a tenth of a standard error: the model then explains the measurements in several
         ways (the flip-flop of absorption and elimination, for one), and the earliest start decided.
         """
-        tie = TIE * (1.0 + np.abs(self.objective))
-        as_good = np.abs(self.starts.objective - self.objective[:, None]) <= tie[:, None]
         with np.errstate(invalid="ignore"):
             apart = np.abs(self.starts.estimate - self.estimate[:, None]) > 0.1 * self.standard_error[:, None]
-        return np.asarray((as_good[:, :, None] & apart).any(axis=(1, 2)))
+        return np.asarray((self._as_good()[:, :, None] & apart).any(axis=(1, 2)))
+
+    def _as_good(self) -> Bool[np.ndarray, "twins starts"]:
+        """Which starts ended at an optimum as good as the one reported."""
+        tie = TIE * (1.0 + np.abs(self.objective))
+        return np.abs(self.starts.objective - self.objective[:, None]) <= tie[:, None]
 
     def interval(
         self, level: float = 0.95

@@ -8,7 +8,7 @@ from enum import IntEnum
 class CalibrationStatus(IntEnum):
     """The end of one twin's calibration.
 
-    Estimates are numbers for `OK` and `AT_BOUND` alone; under every other status they are NaN.
+    Estimates are numbers for those `WITH_ESTIMATE` alone; under every other status they are NaN.
     """
 
     OK = 0
@@ -29,13 +29,15 @@ class CalibrationStatus(IntEnum):
     @property
     def has_estimate(self) -> bool:
         """Whether a twin that ended so has estimates."""
-        return self in (CalibrationStatus.OK, CalibrationStatus.AT_BOUND)
+        return self in WITH_ESTIMATE
 
     @property
     def message(self) -> str:
         """What happened and what to do."""
         return _MESSAGES[self]
 
+
+WITH_ESTIMATE = (CalibrationStatus.OK, CalibrationStatus.AT_BOUND)
 
 _MESSAGES = {
     CalibrationStatus.OK: "The estimates minimise the objective.",
