@@ -13,7 +13,7 @@ from vht.calibrate.result import Calibration
 from vht.calibrate.solver import curves
 from vht.calibrate.uncertainty import student_quantile
 from vht.errors import ModelError, nearest
-from vht.solve import Device
+from vht.solve import Backend, Device
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ def band(
     *,
     level: float = 0.95,
     twins: Sequence[int | str] | None = None,
-    backend: str = "auto",
+    backend: Backend = "auto",
     device: Device = "auto",
 ) -> Band:
     """The fitted curves at given times.

@@ -20,10 +20,10 @@ from vht.calibrate.side_by_side import Here, side_by_side
 from vht.calibrate.solver import CHUNK, predictor
 from vht.calibrate.starts import design
 from vht.model import outputs, states
-from vht.solve import Device
+from vht.solve import Backend, Device
 from vht.solve.device import place
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 
 BLOCK = 2**23
 SEARCHES_ON_GPU = 4
@@ -80,7 +80,7 @@ def calibrate(
     problem: Problem,
     *,
     method: LevenbergMarquardt = LevenbergMarquardt(),
-    backend: str = "auto",
+    backend: Backend = "auto",
     device: Device = "auto",
     progress: Progress | None = None,
 ) -> Calibration:

@@ -14,13 +14,13 @@ calibration reports: r nu log(1 + t**2 / nu), which is t**2 where all errors are
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from vht.calibrate.estimators import BLOCK
+from vht.calibrate.estimators import BLOCK, Progress
 from vht.calibrate.fit import Predict, Task, objective
 from vht.calibrate.levenberg import Minimum, Outcome, Search, minimise
 from vht.calibrate.problem import Problem
@@ -28,9 +28,7 @@ from vht.calibrate.result import Calibration
 from vht.calibrate.solver import predictor
 from vht.calibrate.uncertainty import Inverse, student_quantile
 from vht.errors import ModelError, nearest
-from vht.solve import Device
-
-Progress = Callable[[int, int], None]
+from vht.solve import Backend, Device
 
 SEARCH = Search(max_iterations=50, tolerance=1e-2, damping=1e-3, max_change=2.0)
 NEAR = 2e-3
@@ -53,7 +51,7 @@ def likelihood_roots(
     values: Float[np.ndarray, "twins chosen"],
     *,
     parameters: Sequence[str] | None = None,
-    backend: str = "auto",
+    backend: Backend = "auto",
     device: Device = "auto",
     predict: Predict | None = None,
     progress: Progress | None = None,
@@ -109,7 +107,7 @@ def profile_intervals(
     *,
     level: float = 0.95,
     parameters: Sequence[str] | None = None,
-    backend: str = "auto",
+    backend: Backend = "auto",
     device: Device = "auto",
     predict: Predict | None = None,
     progress: Progress | None = None,

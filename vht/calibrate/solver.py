@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from vht.calibrate.fit import Predict, Predicted
 from vht.calibrate.problem import INITIAL, Problem
-from vht.solve import simulate_with_jacobian
-from vht.solve.device import Device, place
+from vht.solve import Backend, Device, simulate_with_jacobian
+from vht.solve.device import place
 from vht.solve.regroup import longest_first
 
 CHUNK = 4096
@@ -26,7 +26,7 @@ def curves(
     natural: Float[np.ndarray, "lanes parameters"],
     twin: Int[np.ndarray, " lanes"],
     times: Float[np.ndarray, "lanes saves"],
-    backend: str,
+    backend: Backend,
     device: Device = "auto",
 ) -> tuple[
     Float[np.ndarray, "observables lanes saves"],
@@ -65,7 +65,7 @@ def _chunk(
     twin: np.ndarray,
     times: np.ndarray,
     size: int,
-    backend: str,
+    backend: Backend,
     device: Device,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     count = twin.size
@@ -94,7 +94,7 @@ def _chunk(
         schedule=jax.tree.map(lambda leaf: np.asarray(leaf)[twin] if np.ndim(leaf) == 2 else leaf, problem.schedule),
         observe=list(dict.fromkeys(observed)),
         method=problem.solver,
-        backend=backend,  # type: ignore[arg-type]
+        backend=backend,
         device=device,
         # every observable is there at every time, also where only another one is measured
         gaps=True,
@@ -109,7 +109,7 @@ def _rows(values: Any, twin: Int[np.ndarray, " lanes"]) -> Any:
     return values[twin] if values.ndim else values
 
 
-def predictor(problem: Problem, backend: str, device: Device = "auto") -> Predict:
+def predictor(problem: Problem, backend: Backend, device: Device = "auto") -> Predict:
     """The function that predicts the problem's measurements.
 
     Between two calls it keeps how many steps each twin took, so that twins that will take about as many run side by side.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vht.calibrate import Calibration, Free, LevenbergMarquardt, Observable, Problem
     from vht.covariates import Rule
     from vht.model import Organ, Twins
-    from vht.solve import Device, Method, Trajectory, Tsit5
+    from vht.solve import Backend, Device, Method, Trajectory, Tsit5
 
 Progress = Callable[[int, int], object]
 
@@ -99,7 +99,7 @@ class Study:
     rules: tuple[Rule, ...]
     files: TableFiles
     solver: Mapping[str, Any]
-    backend: str
+    backend: Backend
     device: Device
     estimator: LevenbergMarquardt
     simulation: Simulation | None
@@ -188,8 +188,9 @@ class Study:
         """
         from vht.calibrate import calibrate
 
-        report = None if progress is None else lambda done, total: (progress(done, total), None)[1]
-        return calibrate(self.problem, method=self.estimator, backend=self.backend, device=self.device, progress=report)
+        return calibrate(
+            self.problem, method=self.estimator, backend=self.backend, device=self.device, progress=progress
+        )
 
     @cached_property
     def tabled(self) -> Twins:
@@ -250,7 +251,7 @@ class Study:
             schedule=data.schedule,
             observe=self.simulation.observe,
             method=self.method(Tsit5()),
-            backend=self.backend,  # type: ignore[arg-type]
+            backend=self.backend,
             device=self.device,
             progress=progress,
         )

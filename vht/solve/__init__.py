@@ -5,7 +5,7 @@ from vht.solve.fixed_point import FixedPoint, FixedPointSettings, FixedPointStat
 from vht.solve.methods import RK4, Auto, Diffrax, Method, Rodas5P, RushLarsen, Tsit5
 from vht.solve.periodic import periodic_state
 from vht.solve.schedule import Doses, Schedule, Signal
-from vht.solve.simulate import choose_method, simulate, simulate_with_jacobian
+from vht.solve.simulate import Backend, choose_method, simulate, simulate_with_jacobian
 from vht.solve.status import Status
 from vht.solve.steady import steady_state
 from vht.solve.trajectory import Failure, Label, Settings, Trajectory
@@ -13,6 +13,7 @@ from vht.solve.trajectory import Failure, Label, Settings, Trajectory
 __all__ = [
     "RK4",
     "Auto",
+    "Backend",
     "Device",
     "Diffrax",
     "Doses",
