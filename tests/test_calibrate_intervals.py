@@ -138,6 +138,8 @@ def test_what_cannot_be():
         profile_intervals(problem, found, level=95)
     with pytest.raises(ModelError, match=r"`Cl` is no free parameter. Did you mean `CL`\?"):
         profile_intervals(problem, found, parameters=["Cl"])
+    with pytest.raises(ValueError, match=r"a column for each of 1 parameters, but has the shape \[1, 3\]"):
+        likelihood_roots(problem, found, found.estimate, parameters=["V"], predict=predict)
     assert np.isnan(likelihood_roots(problem, found, np.array([[-1.0, 2.8, 0.0]]), predict=predict)[0, [0, 2]]).all()
 
 

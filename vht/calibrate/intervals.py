@@ -78,16 +78,23 @@ def likelihood_roots(
         transform's domain, or where the model cannot be solved.
 
     Raises:
+        ValueError: `values` has another shape.
         TypeError: `problem` or `calibration` is something else.
         ModelError: an unknown parameter, or a calibration of another problem.
         DeviceError: a GPU is asked for and there is none that can be used.
     """
     chosen = _indices(problem, calibration, parameters)
     roots = np.full((len(calibration), chosen.size), np.nan)
+    values = np.asarray(values, np.float64)
+    if values.shape != roots.shape:
+        raise ValueError(
+            f"`values` must have a row for each of {len(calibration)} twins and a column for each of {chosen.size} parameters, "
+            f"but has the shape {list(values.shape)}."
+        )
     for some, profiles in _slices(
         problem, calibration, chosen, predict or predictor(problem, backend, device), progress
     ):
-        wanted = np.asarray(values, np.float64)[some]
+        wanted = values[some]
         places = np.full(wanted.shape, np.nan)
         for column, k in enumerate(chosen):
             inside = problem.transforms[k].contains(wanted[:, column])
