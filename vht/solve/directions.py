@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -165,8 +165,5 @@ class InputLines:
         )
 
 
-def _all(names: object) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for part in names:  # type: ignore[attr-defined]
-        found |= dict.fromkeys(part)
-    return tuple(sorted(found))
+def _all(names: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({name for part in names for name in part}))
