@@ -248,6 +248,7 @@ def curve_dataset(study: Study, calibration: Calibration, curves: Band) -> xarra
 
     from vht.calibrate import CalibrationStatus
     from vht.model import outputs, states
+    from vht.solve.status import flag_attributes
 
     variables = states(study.model) | outputs(study.model)
     data: dict[str, Any] = {}
@@ -270,11 +271,8 @@ def curve_dataset(study: Study, calibration: Calibration, curves: Band) -> xarra
         }
         for key, (values, meaning) in parts.items():
             data[key] = (("twin", "save"), values[name], {"units": unit, "long_name": meaning, **source})
-    codes = {
-        "flag_values": [int(s) for s in CalibrationStatus],
-        "flag_meanings": " ".join(s.label for s in CalibrationStatus),
-    }
-    data["status"] = ("twin", calibration.status, {"long_name": "how the calibration ended", **codes})
+    ended = {"long_name": "how the calibration ended", **flag_attributes(CalibrationStatus)}
+    data["status"] = ("twin", calibration.status, ended)
     clock = {
         "units": type(study.model).time,
         "long_name": "time since the twin's origin",

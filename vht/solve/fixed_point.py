@@ -22,7 +22,7 @@ from vht.solve.methods import Method
 from vht.solve.plan import solve
 from vht.solve.request import Request
 from vht.solve.sensitivity import Direction
-from vht.solve.status import Status
+from vht.solve.status import Status, flag_attributes
 from vht.solve.system import Named, System, Values
 from vht.solve.trajectory import Failure, Label, Numbers, beside
 
@@ -184,14 +184,10 @@ class FixedPoint(eqx.Module):
             key = beside(name, self.values) if name == "twin" else name
             data[key] = ("twin", np.asarray(value), labels[name].attributes)
         s = self.settings
-        codes = {
-            "flag_values": [int(status) for status in FixedPointStatus],
-            "flag_meanings": " ".join(status.label for status in FixedPointStatus),
-        }
         rate = {"units": f"1/{s.time_unit}", "long_name": "rate by which small disturbances grow"}
         turns = "periods simulated" if s.kind == "periodic" else "Newton iterations"
         search = {
-            "status": {"long_name": "how the search ended", **codes},
+            "status": {"long_name": "how the search ended", **flag_attributes(FixedPointStatus)},
             "residual": {"units": "1", "long_name": "distance from repeating"},
             "growth": rate,
             "iterations": {"long_name": turns},
@@ -218,13 +214,10 @@ def fixed_point(
     """The result: what a search found, with what is known about it."""
     model = request.model
     variables = {**states(model), **outputs(model)}
-    labels = tuple(
-        Label(v.name, str(v.unit), v.meaning, v.kind, v.source) for v in (variables[name] for name in observed)
-    )
-    time_unit = getattr(model, "time", "s")
+    labels = tuple(Label.of(variables[name]) for name in observed)
     settings = FixedPointSettings(
         type(model).__name__,
-        time_unit,
+        model.time,
         kind,
         request.method,
         tolerance,

@@ -203,14 +203,11 @@ class Request:
     def trajectory(self, results: Results, used: Used) -> Trajectory:
         """The results with what is known about them."""
         variables = {**states(self.model), **outputs(self.model)}
-        labels = tuple(
-            Label(name, str(v.unit), v.meaning, v.kind, v.source)
-            for name, v in variables.items()
-            if name in results.values
-        )
-        unit = getattr(self.model, "time", "s")
+        labels = tuple(Label.of(variable) for name, variable in variables.items() if name in results.values)
         name, of = type(self.model).__name__, self.plan.system.states
-        settings = Settings(name, unit, self.method, used.backend, of, self.note, used.device, self.plan.observed)
+        settings = Settings(
+            name, self.model.time, self.method, used.backend, of, self.note, used.device, self.plan.observed
+        )
         return Trajectory(
             times=self.given.times,
             values=dict(results.values),
@@ -380,10 +377,15 @@ def _tables(schedule: Schedule) -> Schedule:
     """The schedule's numbers in plain dictionaries, in order of their names."""
 
     def numbers(path: Any, leaf: Any) -> Any:
-        return _numbers("schedule." + ".".join(str(getattr(k, "name", getattr(k, "key", k))) for k in path), leaf)
+        return _numbers(f"schedule.{_dotted(path)}", leaf)
 
     plain = Schedule(dict(sorted(schedule.doses.items())), dict(sorted(schedule.signals.items())))
     return jax.tree_util.tree_map_with_path(numbers, plain)
+
+
+def _dotted(path: Any) -> str:
+    """The name of a leaf: ``doses.oral.time``."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _in_order(schedule: Schedule) -> tuple[Schedule, tuple[str, ...]]:
@@ -415,7 +417,7 @@ def _count_twins(given: Given) -> int | None:
     for (path, leaf), rank in zip(
         jax.tree_util.tree_flatten_with_path(given)[0], jax.tree.leaves(given.ranks()), strict=True
     ):
-        name = ".".join(str(getattr(k, "name", getattr(k, "key", k))) for k in path)
+        name = _dotted(path)
         if np.ndim(leaf) not in (rank, rank + 1):
             shapes = "[twins] or a scalar" if rank == 0 else "[n] or [twins, n]"
             raise ValueError(f"`{name}` must have the shape {shapes}, but got {list(np.shape(leaf))}.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
+from typing import Any
 
 
 class Status(enum.IntEnum):
@@ -62,3 +64,12 @@ _MESSAGES = {
         "its threshold, or use two thresholds some distance apart (hysteresis)."
     ),
 }
+
+
+def flag_attributes(statuses: Iterable[Any]) -> dict[str, Any]:
+    """What a dataset's variable of codes says of them, by the CF conventions.
+
+    Args:
+        statuses: the enumeration; its members have a `label`.
+    """
+    return {"flag_values": [int(s) for s in statuses], "flag_meanings": " ".join(s.label for s in statuses)}

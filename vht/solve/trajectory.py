@@ -10,8 +10,9 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from vht.model import Variable
 from vht.solve.methods import Method
-from vht.solve.status import NOT_SAVED, Status
+from vht.solve.status import NOT_SAVED, Status, flag_attributes
 
 Numbers = Array | np.ndarray
 """Inside a transformation of JAX they are its arrays, outside NumPy's."""
@@ -29,6 +30,11 @@ class Label:
     meaning: str
     kind: str
     source: str | None = None
+
+    @classmethod
+    def of(cls, variable: Variable) -> Label:
+        """From what a model says of it."""
+        return cls(variable.name, variable.unit, variable.meaning, variable.kind, variable.source)
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -155,9 +161,8 @@ class Trajectory(eqx.Module):
             attributes = labels[name].attributes if name in labels else {}
             key = beside(name, self.values) if name in ("twin", "time", "save") else name
             data[key] = (("twin", over), np.asarray(value), attributes)
-        codes = {"flag_values": [int(s) for s in Status], "flag_meanings": " ".join(s.label for s in Status)}
         solve = {
-            "status": {"long_name": "how the solve ended", **codes},
+            "status": {"long_name": "how the solve ended", **flag_attributes(Status)},
             "steps": {"long_name": "steps tried"},
             "rejected": {"long_name": "steps refused by the error test"},
         }
