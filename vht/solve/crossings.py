@@ -23,7 +23,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
-from vht.solve.sensitivity import Augmented
+from vht.solve.sensitivity import Augmented, primals_of
 from vht.solve.system import Named, Scalar, Truths, Values
 
 # events this many times in a row with less than so many least steps between them: time does not go on
@@ -163,7 +163,7 @@ def moved(levels: Levels, t: Scalar, p: Named, x: Values, u: Named, s: Values, o
     def g(x: Values, own: Named, driven: Named) -> Values:
         return levels(t, {**p, **own}, x, {**u, **driven})
 
-    return jax.jvp(g, (x, _at(own, p), _at(du, u)), (s, dict(own), dict(du)))[1]
+    return jax.jvp(g, (x, primals_of(own, p), primals_of(du, u)), (s, dict(own), dict(du)))[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,12 +240,8 @@ class Jumps:
         def reset(t: Scalar, x: Values, own: Named, driven: Named) -> Values:
             return self.after(t, {**p, **own}, x, {**u, **driven})
 
-        s = jax.jvp(reset, (t, x, _at(own, p), _at(du, u)), (tau, s, dict(own), du))[1]
+        s = jax.jvp(reset, (t, x, primals_of(own, p), primals_of(du, u)), (tau, s, dict(own), du))[1]
         return tuple(si - fi * tau for si, fi in zip(s, f_after, strict=True))
-
-
-def _at(moved: Named, where: Named) -> dict[str, Scalar]:
-    return {name: where[name] for name in moved}
 
 
 def levels_after(

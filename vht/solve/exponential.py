@@ -44,7 +44,7 @@ import numpy as np
 from vht.solve.explicit import Point, SideBySide
 from vht.solve.gates import gates_of
 from vht.solve.propagate import Span, Step
-from vht.solve.sensitivity import Augmented, own
+from vht.solve.sensitivity import Augmented, own, primals_of
 from vht.solve.steppers import underestimate
 from vht.solve.system import Named, Scalar, Switches, System, Values
 from vht.solve.twin import Inputs, Twin
@@ -230,7 +230,7 @@ class Exponential(SideBySide):
             at = tuple({**u, **more} for u, more in zip(us, driven, strict=True))
             return self._part(clock, h, {**p, **moved}, x, at)[0]
 
-        moved, driven = _at(dp, p), tuple(_at(du, u) for u, du in zip(us, dus, strict=True))
+        moved, driven = primals_of(dp, p), tuple(primals_of(du, u) for u, du in zip(us, dus, strict=True))
         return jax.jvp(of, (x, moved, driven), (s, dict(dp), dus))[1]
 
     def attempt(self, span: Span, point: Point, memo: tuple[()], inputs: Inputs, switches: Switches) -> Step:
@@ -281,7 +281,3 @@ def _dense(theta: Scalar, part: Part) -> Values:
 
 def _joined(rows: Sequence[Values]) -> Values:
     return tuple(v for row in rows for v in row)
-
-
-def _at(moved: Named, where: Named) -> dict[str, Scalar]:
-    return {name: where[name] for name in moved}

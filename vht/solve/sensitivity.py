@@ -361,7 +361,7 @@ class Augmented:
                 return system.jump(clock.get("t", t), {**p, **own}, x, {**u, **driven}, {**amounts, **entering})
 
             clock, clock_dot = ({}, {}) if tau is None else ({"t": t}, {"t": tau})
-            primals = (x, _at(own, p), clock, _at(more, amounts), _at(du, u))
+            primals = (x, primals_of(own, p), clock, primals_of(more, amounts), primals_of(du, u))
             return jax.jvp(g, primals, (s, dict(own), clock_dot, dict(more), dict(du)))[1]
 
         return tangent
@@ -382,12 +382,13 @@ def along(function: Callable[..., Values]) -> Callable[..., Values]:
     def tangent(t: Scalar, p: Named, x: Values, u: Named, s: Values, own: Named, du: Named) -> Values:
         return jax.jvp(
             lambda x, own, driven: function(t, {**p, **own}, x, {**u, **driven}),
-            (x, _at(own, p), _at(du, u)),
+            (x, primals_of(own, p), primals_of(du, u)),
             (s, dict(own), dict(du)),
         )[1]
 
     return tangent
 
 
-def _at(moved: Named, where: Named) -> dict[str, Scalar]:
+def primals_of(moved: Named, where: Named) -> dict[str, Scalar]:
+    """The values of what a direction moves, beside the tangents in `moved`."""
     return {name: where[name] for name in moved}
