@@ -195,7 +195,7 @@ class SimulateSection(_Section):
     times: Annotated[list[AQuantity], Field(min_length=1)] | None = None
     until: AQuantity | None = None
     points: Annotated[int, Field(ge=2)] | None = None
-    twins: Annotated[Any, Field()] = None
+    twins: Any = None
     seed: Annotated[int, Field(ge=0)] = 0
     vary: list[str] | None = None
     spread: Positive | None = None
