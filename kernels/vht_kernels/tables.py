@@ -41,6 +41,9 @@ def read(table: Shaped[ArrayLike, " n"], index: Int[ArrayLike, ""]) -> Shaped[Ar
 
     Returns:
         The entry; 0 if the table is empty.
+
+    Raises:
+        TypeError: something else than a table, or than a whole number as index.
     """
     return read_p.bind(_as_table(table), _as_index(index))
 
@@ -60,6 +63,10 @@ def full_like(
         fill: the value of every entry.
         dtype: of the new table; by default that of `table`.
         repeat: how many times as long, at least 1: shape ``[repeat * n]``.
+
+    Raises:
+        TypeError: something else than a table.
+        ValueError: `repeat` is less than 1.
     """
     table = _as_table(table)
     if repeat < 1:
@@ -78,6 +85,9 @@ def scratch(size: int, fill: Scalar, dtype: Any = None) -> Shaped[Array, " size"
         size: number of entries, at least 1.
         fill: the value of every entry.
         dtype: of the table; by default that of `fill`.
+
+    Raises:
+        ValueError: `size` is less than 1.
     """
     if size < 1:
         raise ValueError(f"`size` must be at least 1, but got {size}.")
@@ -91,6 +101,9 @@ def write(table: Shaped[Array, " n"], index: Int[ArrayLike, ""], value: Scalar) 
         table: made by `full_like` or `scratch`, shape ``[n]``.
         index: which entry; outside ``0 .. n-1`` nothing is written.
         value: the new entry, of the table's dtype.
+
+    Raises:
+        TypeError: something else than a table, or than a whole number as index.
     """
     table = _as_table(table)
     return write_p.bind(table, _as_index(index), jnp.asarray(value, dtype=table.dtype))

@@ -27,6 +27,9 @@ class Additive:
 
     Attributes:
         sd: the standard deviation in the observable's unit, or None to estimate it for each twin.
+
+    Raises:
+        ModelError: a standard deviation that is not positive and finite.
     """
 
     sd: float | None = None
@@ -41,6 +44,9 @@ class Proportional:
 
     Attributes:
         fraction: the fraction (0.1 is ten per cent), or None to estimate it for each twin.
+
+    Raises:
+        ModelError: a fraction that is not positive and finite.
     """
 
     fraction: float | None = None
@@ -56,6 +62,9 @@ class Combined:
     Attributes:
         sd: the additive part in the observable's unit, or None to estimate it for each twin.
         fraction: the proportional part, or None to estimate it for each twin.
+
+    Raises:
+        ModelError: a part that is not positive and finite.
     """
 
     sd: float | None = None

@@ -122,12 +122,12 @@ def maturation(postmenstrual_age: ArrayLike, half: float = 47.7, hill: float = 3
     Pharmacokinet. 24:25, 2009, tell what other ways of elimination have.
 
     Args:
-        postmenstrual_age: weeks, 22 or more; for one born at term, the age and 40.
+        postmenstrual_age: weeks, 22 to 6261 (120 years); for one born at term, the age and 40.
         half: age at which half is reached, weeks.
         hill: exponent.
 
     Raises:
-        DataError: an age below the range.
+        DataError: an age outside the range.
     """
     age = _within("postmenstrual_age", postmenstrual_age, 22.0, 120.0 * 52.18, "weeks")
     return 1.0 / (1.0 + (half / age) ** hill)

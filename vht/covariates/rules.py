@@ -46,6 +46,9 @@ class Allometry:
         exponent: see above.
         reference: the size for which the parameter's own value holds; by default that of a man of 70 kg and 176 cm.
         size: "weight" (kg), "lean_body_weight" (kg), "body_surface_area" (m^2) or "blood_volume" (L).
+
+    Raises:
+        ModelError: a reference that is not positive.
     """
 
     parameter: str
@@ -78,6 +81,9 @@ class Maturation:
         parameter: its name.
         half: postmenstrual age at which half of an adult's is reached, weeks; the default is of glomerular filtration.
         hill: exponent.
+
+    Raises:
+        ModelError: an age or an exponent that is not positive.
     """
 
     parameter: str
@@ -111,6 +117,9 @@ class RenalFunction:
         fraction: share that the kidneys carry at the reference.
         reference: filtration for which the parameter's own value holds, in the formula's unit.
         formula: "cockcroft_gault" (mL/min) or "ckd_epi" (mL/min per 1.73 m^2).
+
+    Raises:
+        ModelError: a share outside 0 to 1, a reference that is not positive, an unknown formula.
     """
 
     parameter: str

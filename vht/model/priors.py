@@ -19,6 +19,9 @@ class Normal(eqx.Module):
     Attributes:
         mean: its mean, in the parameter's unit.
         sd: its standard deviation, same unit.
+
+    Raises:
+        ModelError: a mean that is not finite, a standard deviation that is not positive.
     """
 
     mean: float
@@ -51,6 +54,9 @@ class LogNormal(eqx.Module):
     Attributes:
         median: its median, in the parameter's unit.
         sd: standard deviation of the natural logarithm (about the coefficient of variation where it is small).
+
+    Raises:
+        ModelError: a median or a standard deviation that is not positive and finite.
     """
 
     median: float
@@ -88,6 +94,9 @@ class Uniform(eqx.Module):
     Attributes:
         lower: smallest value, in the parameter's unit.
         upper: largest value.
+
+    Raises:
+        ModelError: bounds that are not finite, or not increasing.
     """
 
     lower: float

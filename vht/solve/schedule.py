@@ -58,6 +58,9 @@ class Doses(eqx.Module):
         duration: over how long, same shape, finite; 0 is a bolus. None means that every dose is a bolus. The derivative with
             respect to a duration of 0 is given as 0: ask for it at a small positive one. Of what runs at the same time in the
             same port, a dose so short that its rate is 1e10 times as large takes all but six digits.
+
+    Raises:
+        ValueError: lists of something else than numbers, or rows of different lengths.
     """
 
     time: Shaped[ArrayLike, "... _doses"] = eqx.field(converter=_as_array)
@@ -75,6 +78,9 @@ class Signal(eqx.Module):
         time: of each value, ``[values]`` or ``[twins, values]``, at least one; +inf fills up short rows.
         value: in the port's unit, same shape.
         interpolation: "linear" between values, or "hold" each value until the next. Two values at one time are a jump.
+
+    Raises:
+        ValueError: an unknown interpolation; lists of something else than numbers, or rows of different lengths.
     """
 
     time: Shaped[ArrayLike, "... _values"] = eqx.field(converter=_as_array)
