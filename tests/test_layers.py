@@ -87,3 +87,13 @@ def test_the_compiler_needs_no_more_than_it_says():
     script = "import sys; sys.modules['jaxtyping'] = None; import numpy, vht_kernels as v; print(v.lanes(abs)(-numpy.ones(1)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[1.]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "guide", "written"),
+    [("vht/solve", "vht/solve/__init__.py", "`{}`"), ("kernels/vht_kernels", "kernels/README.md", "`{}.py`")],
+)
+def test_a_guide_names_every_file(folder, guide, written):
+    text = (ROOT / guide).read_text(encoding="utf-8")
+    names = sorted(path.stem for path in (ROOT / folder).glob("*.py") if path.stem != "__init__")
+    assert [name for name in names if written.format(name) not in text] == []
