@@ -10,12 +10,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from typing import NamedTuple
 
 HERE = pathlib.Path(__file__).parent
 
 
+_SUNDIALS = ("sundials_cvodes", "sundials_nvecserial", "sundials_sunmatrixdense", "sundials_sunlinsoldense")
+
+
 class Unavailable(Exception):
     """A peer cannot run on this machine; says why."""
+
+
+class Library(NamedTuple):
+    """A compiled source file.
+
+    Attributes:
+        code: loaded.
+        made_with: compiler and flags, after the versions of libraries that tell theirs.
+    """
+
+    code: ctypes.CDLL
+    made_with: str
 
 
 @functools.cache
@@ -27,7 +43,7 @@ def _folder() -> pathlib.Path:
 
 def shared_library(
     source: str, compilers: tuple[str, ...], flags: tuple[str, ...], libraries: tuple[tuple[str, ...], ...] = ((),)
-) -> tuple[ctypes.CDLL, str]:
+) -> Library:
     """Compile a source file of this folder into a library and load it.
 
     Args:
@@ -35,9 +51,6 @@ def shared_library(
         compilers: to look for; the first found is used.
         flags: what to compile with.
         libraries: sets of libraries to link with; the first that links is used.
-
-    Returns:
-        The library, and what it was made with.
 
     Raises:
         Unavailable: no compiler, or it did not succeed; holds the first lines of what it said.
@@ -52,7 +65,13 @@ def shared_library(
         done = subprocess.run([*command, *(f"-l{name}" for name in linked)], capture_output=True, text=True)
         if done.returncode == 0:
             version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout.splitlines()
-            return ctypes.CDLL(str(target)), f"{version[0] if version else compiler}, {' '.join(flags)}"
+            return Library(ctypes.CDLL(str(target)), f"{version[0] if version else compiler}, {' '.join(flags)}")
         said = done.stderr
     found = [line for line in said.splitlines() if "error" in line or "cannot find" in line] or said.splitlines()
     raise Unavailable(f"{source} did not compile: {' '.join(found[:2]).strip()}")
+
+
+def with_sundials(*others: str) -> tuple[tuple[str, ...], ...]:
+    """Sets of libraries to link CVODES with, and others; from SUNDIALS 7 on its core is a library of its own."""
+    linked = (*_SUNDIALS, *others, "m")
+    return linked, (*linked, "sundials_core")

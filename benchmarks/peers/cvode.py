@@ -12,11 +12,9 @@ from jaxtyping import Bool, Float
 from numpy.ctypeslib import ndpointer
 
 from benchmarks.cohort import PARAMETERS, STATES, Cohort, indices
-from benchmarks.peers.build import shared_library
+from benchmarks.peers.build import Library, shared_library, with_sundials
 
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fcx-limited-range", "-fopenmp")
-_MODULES = ("sundials_cvodes", "sundials_nvecserial", "sundials_sunmatrixdense", "sundials_sunlinsoldense")
-_LIBRARIES = (*_MODULES, "sundials_sunnonlinsolfixedpoint", "m")
 
 Formula = Literal["adams", "bdf"]
 
@@ -35,16 +33,10 @@ class Solved(NamedTuple):
     jacobian: Float[np.ndarray, "twins saves states free"]
 
 
-class _Library(NamedTuple):
-    code: ctypes.CDLL
-    made_with: str
-
-
 @functools.cache
-def _library() -> _Library:
-    # from SUNDIALS 7 on, the core is a library of its own
+def _library() -> Library:
     code, made_with = shared_library(
-        "cvode.c", ("cc", "gcc", "clang"), FLAGS, (_LIBRARIES, (*_LIBRARIES, "sundials_core"))
+        "cvode.c", ("cc", "gcc", "clang"), FLAGS, with_sundials("sundials_sunnonlinsolfixedpoint")
     )
     reals, integers = ndpointer(np.float64, flags="C"), ndpointer(np.int32, flags="C")
     code.cvode_rates.argtypes = [ctypes.c_double, reals, reals, reals]
@@ -55,7 +47,7 @@ def _library() -> _Library:
         *(ctypes.c_int, reals, reals, ctypes.c_int, reals, ctypes.c_double, ctypes.c_double),
         *(ctypes.c_int, ctypes.c_long, ctypes.c_int, integers, reals, reals, integers),
     ]
-    return _Library(code, f"SUNDIALS {code.cvode_version().decode()}, {made_with}")
+    return Library(code, f"SUNDIALS {code.cvode_version().decode()}, {made_with}")
 
 
 def made_with() -> str:

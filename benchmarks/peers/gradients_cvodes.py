@@ -12,11 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Inexact, Int
 from numpy.ctypeslib import ndpointer
 
-from benchmarks.peers.build import shared_library
+from benchmarks.peers.build import Library, shared_library, with_sundials
 
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fcx-limited-range", "-fopenmp")
-_MODULES = ("sundials_cvodes", "sundials_nvecserial", "sundials_sunmatrixdense", "sundials_sunlinsoldense")
-_LIBRARIES = (*_MODULES, "sundials_sunnonlinsolfixedpoint", "m")
 # the models' numbers in the C program
 ORAL, MEAL, PUMP, HIRES, CIRCULATION = range(5)
 # of the thresholds, in one twin
@@ -69,16 +67,10 @@ class Solved(NamedTuple):
     ok: Bool[np.ndarray, " twins"]
 
 
-class _Library(NamedTuple):
-    code: ctypes.CDLL
-    made_with: str
-
-
 @functools.cache
-def _library() -> _Library:
-    # from SUNDIALS 7 on, the core is a library of its own
+def _library() -> Library:
     code, made_with = shared_library(
-        "gradients_cvodes.c", ("cc", "gcc", "clang"), FLAGS, (_LIBRARIES, (*_LIBRARIES, "sundials_core"))
+        "gradients_cvodes.c", ("cc", "gcc", "clang"), FLAGS, with_sundials("sundials_sunnonlinsolfixedpoint")
     )
     reals, integers = ndpointer(np.float64, flags="C"), ndpointer(np.int32, flags="C")
     code.gradients_version.restype = ctypes.c_char_p
@@ -89,7 +81,7 @@ def _library() -> _Library:
         *(ctypes.c_double, ctypes.c_double, ctypes.c_long, ctypes.c_int),
         *(reals, reals, reals, integers, integers),
     ]
-    return _Library(code, f"SUNDIALS {code.gradients_version().decode()}, {made_with}")
+    return Library(code, f"SUNDIALS {code.gradients_version().decode()}, {made_with}")
 
 
 def made_with() -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from numpy.ctypeslib import ndpointer
 
 from benchmarks.cohort import PARAMETERS, STATES, Cohort
-from benchmarks.peers.build import shared_library
+from benchmarks.peers.build import Library, shared_library
 
 FLAGS = (
     *("-std=gnu++17", "-O3", "-march=native", "-ffp-contract=fast"),
@@ -34,13 +34,8 @@ class Solved(NamedTuple):
     ok: Bool[np.ndarray, " twins"]
 
 
-class _Library(NamedTuple):
-    code: ctypes.CDLL
-    made_with: str
-
-
 @functools.cache
-def _library() -> _Library:
+def _library() -> Library:
     code, made_with = shared_library("simd.cpp", ("g++",), FLAGS)
     reals = ndpointer(np.float64, flags="C")
     code.simd_rates.argtypes = [ctypes.c_double, reals, reals, reals]
@@ -50,7 +45,7 @@ def _library() -> _Library:
         *(ctypes.c_int, ctypes.c_int, ctypes.c_long, reals, reals, ctypes.c_long),
         *(ctypes.c_double, ctypes.c_double, ctypes.c_long, ctypes.c_void_p),
     ]
-    return _Library(code, made_with)
+    return Library(code, made_with)
 
 
 def made_with() -> str:

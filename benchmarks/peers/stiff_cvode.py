@@ -14,11 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.ctypeslib import ndpointer
 
-from benchmarks.peers.build import Unavailable, shared_library
+from benchmarks.peers.build import Library, Unavailable, shared_library, with_sundials
 from benchmarks.stiff_problems import Ensemble, Problem
 
 _COMPILERS, FLAGS = ("cc", "gcc", "clang"), ("-std=gnu11", "-O3", "-march=native")
-_MODULES = ("sundials_cvodes", "sundials_nvecserial", "sundials_sunmatrixdense", "sundials_sunlinsoldense")
 
 
 class Solved(NamedTuple):
@@ -35,11 +34,6 @@ class Solved(NamedTuple):
     steps: Int[np.ndarray, " twins"]
 
 
-class _Library(NamedTuple):
-    code: ctypes.CDLL
-    made_with: str
-
-
 def _declare(code: ctypes.CDLL) -> None:
     reals = ndpointer(np.float64, flags="C")
     code.stiff_rates.argtypes = [ctypes.c_int, reals, reals, ctypes.c_double, reals]
@@ -48,17 +42,15 @@ def _declare(code: ctypes.CDLL) -> None:
 
 
 @functools.cache
-def _equations() -> _Library:
+def _equations() -> Library:
     code, made_with = shared_library("stiff_rates.c", _COMPILERS, FLAGS, (("m",),))
     _declare(code)
-    return _Library(code, made_with)
+    return Library(code, made_with)
 
 
 @functools.cache
-def _library() -> _Library:
-    # from SUNDIALS 7 on, the core is a library of its own
-    linked = (*_MODULES, "m")
-    code, made_with = shared_library("stiff_cvode.c", _COMPILERS, FLAGS, (linked, (*linked, "sundials_core")))
+def _library() -> Library:
+    code, made_with = shared_library("stiff_cvode.c", _COMPILERS, FLAGS, with_sundials())
     _declare(code)
     reals, integers = ndpointer(np.float64, flags="C"), ndpointer(np.int32, flags="C")
     code.stiff_version.restype = ctypes.c_char_p
@@ -66,7 +58,7 @@ def _library() -> _Library:
         *(ctypes.c_int, ctypes.c_int, reals, reals, ctypes.c_int, reals, reals),
         *(ctypes.c_double, ctypes.c_double, ctypes.c_long, reals, ndpointer(np.int64, flags="C"), integers),
     ]
-    return _Library(code, f"SUNDIALS {code.stiff_version().decode()}, {made_with}")
+    return Library(code, f"SUNDIALS {code.stiff_version().decode()}, {made_with}")
 
 
 def compiled() -> bool:
