@@ -70,8 +70,8 @@ def missing() -> str | None:
     return None if found else "JAX sees no GPU"
 
 
-def limits(ordinal: int = 0) -> Limits:
-    """Of a GPU.
+def limits() -> Limits:
+    """Of the first GPU.
 
     Raises:
         DriverError: the driver does not tell.
@@ -79,7 +79,7 @@ def limits(ordinal: int = 0) -> Limits:
     from vht_kernels import driver
 
     library, handle = driver.library(), ctypes.c_int(0)
-    driver.check(library.cuDeviceGet(ctypes.byref(handle), ordinal), "cuDeviceGet")
+    driver.check(library.cuDeviceGet(ctypes.byref(handle), 0), "cuDeviceGet")
 
     def attribute(which: int) -> int:
         value = ctypes.c_int(0)
@@ -92,7 +92,7 @@ def limits(ordinal: int = 0) -> Limits:
             return attribute(which)
         return 0
 
-    device = driver.devices()[ordinal]
+    device = driver.devices()[0]
     return of(
         name=device.name,
         capability=(attribute(_MAJOR), attribute(_MINOR)),

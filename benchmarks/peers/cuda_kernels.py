@@ -333,7 +333,6 @@ def build(architecture: str = "native", fast_math: bool = False) -> Built:
 def assembled(
     architecture: str,
     units: tuple[str, ...] = UNITS[1:],
-    fast_math: bool = False,
     keep: pathlib.Path | None = None,
 ) -> dict[str, Usage]:
     """Compile files for an architecture, without a device: what ptxas says of each kernel.
@@ -341,13 +340,12 @@ def assembled(
     Args:
         architecture: as "sm_90".
         units: files to compile.
-        fast_math: as of `run`.
         keep: folder that the assembled files, ``UNIT.cubin``, are left in.
 
     Raises:
         Unavailable: no nvcc, or it did not succeed.
     """
-    compiler, flags = _command(architecture, fast_math)
+    compiler, flags = _command(architecture, fast_math=False)
     with tempfile.TemporaryDirectory(prefix="cuda-peer-") as work:
         _write(_sources(), work)
 

@@ -35,8 +35,6 @@ def solver(
     rtol: float,
     atol: float,
     dtype: Precision = "float64",
-    step: float | None = None,
-    max_steps: int = 100_000,
 ) -> Callable[[Any, Any], Any]:
     """A compiled function of a batch: parameters ``[twins, 33]`` and initial states ``[twins, 12]``.
 
@@ -47,8 +45,6 @@ def solver(
         rtol: relative tolerance.
         atol: absolute tolerance.
         dtype: of everything, time included.
-        step: fixed steps of this size instead.
-        max_steps: budget.
     """
     import diffrax
 
@@ -59,18 +55,17 @@ def solver(
     def one(parameters: Any, initial: Any) -> Any:
         model = Circulation(**{name: parameters[i] for i, name in enumerate(PARAMETERS)})
         begin = Circulation.State(**{name: initial[i] for i, name in enumerate(STATES)})
-        controller = diffrax.PIDController(rtol=rtol, atol=atol) if step is None else diffrax.ConstantStepSize()
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, model: model.rates(t, x, None)),
             diffrax.Tsit5(),
             saves[0],
             saves[-1],
-            None if step is None else np.asarray(step, dtype)[()],
+            None,
             begin,
             model,
             saveat=diffrax.SaveAt(ts=jnp.asarray(saves)),
-            stepsize_controller=controller,
-            max_steps=max_steps,
+            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+            max_steps=100_000,
             throw=False,
         )
         assert solution.ys is not None
