@@ -193,6 +193,23 @@ def filter_schedule(interpolation):
     )
 
 
+class Gated(Organ):
+    """``x' = gate dose - k x``: how much of a dose arrives hangs on another input."""
+
+    k: Scalar = param(0.5, "1/h", "elimination rate")
+    time = "h"
+
+    class State(Vars):
+        x: Scalar = state(0.0, "mg", "amount in the body")
+
+    class In(Vars):
+        dose: Scalar = port("mg/h", "what is swallowed", kind="flow")
+        gate: Scalar = port("1", "share that is taken up")
+
+    def rates(self, t, x, u):
+        return self.State(x=u.gate * u.dose - self.k * x.x)
+
+
 class Burst(Organ):
     """``x' = a x^2``: infinite at ``1 / (a x0)``."""
 

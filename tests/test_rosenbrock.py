@@ -3,28 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rooted_trees import rooted_trees
 
 from vht.solve.rosenbrock import ARGUMENTS, DENSE, GAMMA, NODES, ORDER, STAGES, TIME, classical, dense
 from vht.solve.sums import combine
 
 # sums of numbers up to 150, as the coefficients are
 ROUNDING = 5e-13
-
-
-def _trees(order):
-    """Rooted trees with so many nodes: each the sorted tuple of its root's subtrees."""
-    if order == 1:
-        return {()}
-
-    def forests(nodes, most):
-        if nodes == 0:
-            yield ()
-        for first in range(1, min(nodes, most) + 1):
-            for tree in _trees(first):
-                for rest in forests(nodes - first, first):
-                    yield tuple(sorted((tree, *rest)))
-
-    return set(forests(order - 1, order - 1))
 
 
 def _scalars(*numbers):
@@ -64,8 +49,8 @@ def test_order_conditions_of_every_tree(order):
         [dense(jnp.asarray(t), jnp.asarray(0.0), *_scalars(b[i]), _scalars(*inside[:, i])) for i in range(STAGES)]
         for t in theta
     ]
-    assert len(_trees(order)) == [1, 1, 2, 4, 9][order - 1]
-    for tree in _trees(order):
+    assert len(rooted_trees(order)) == [1, 1, 2, 4, 9][order - 1]
+    for tree in rooted_trees(order):
         stages, nodes, density = _weight(tree)
         assert nodes == order
         assert b @ stages == pytest.approx(1 / density, abs=ROUNDING)
@@ -76,7 +61,7 @@ def test_order_conditions_of_every_tree(order):
 
 def test_the_embedded_solution_is_of_order_four_alone():
     e = classical()[3]
-    assert max(abs(e @ _weight(tree)[0]) for tree in _trees(ORDER)) > 1e-4
+    assert max(abs(e @ _weight(tree)[0]) for tree in rooted_trees(ORDER)) > 1e-4
 
 
 def _stability(z):

@@ -12,6 +12,7 @@ from scipy.integrate import solve_ivp
 from systems import (
     Decay,
     Filter,
+    Gated,
     Oral,
     Oscillator,
     Tide,
@@ -26,7 +27,6 @@ from systems import (
 )
 
 from vht.errors import ModelError
-from vht.model import Organ, Scalar, Vars, param, port, state
 from vht.solve import Doses, Schedule, Signal, Status, Tsit5, simulate, simulate_with_jacobian
 
 TIGHT = Tsit5(rtol=1e-9, atol=1e-11)
@@ -167,23 +167,6 @@ def test_two_values_at_one_time_are_a_jump_with_derivatives():
     fading = np.exp(-0.8 / 0.5) / 0.5
     found = jax.grad(solved)(jnp.array([0.0, 1.0, 1.0]))
     np.testing.assert_allclose(found[1:], [(2.0 - 3.0) * fading, (3.0 - 7.0) * fading], rtol=1e-7)
-
-
-class Gated(Organ):
-    """``x' = gate dose - k x``: how much of a dose arrives hangs on another input."""
-
-    k: Scalar = param(0.5, "1/h", "elimination rate")
-    time = "h"
-
-    class State(Vars):
-        x: Scalar = state(0.0, "mg", "amount in the body")
-
-    class In(Vars):
-        dose: Scalar = port("mg/h", "what is swallowed", kind="flow")
-        gate: Scalar = port("1", "share that is taken up")
-
-    def rates(self, t, x, u):
-        return self.State(x=u.gate * u.dose - self.k * x.x)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

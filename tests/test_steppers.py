@@ -4,6 +4,7 @@ import diffrax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rooted_trees import rooted_trees
 
 from vht.solve.steppers import ERROR, NODES, WEIGHTS, tsit5_dense, tsit5_step
 
@@ -53,22 +54,6 @@ def test_order_conditions_up_to_five():
     assert abs(embedded @ c**4 - 1 / 5) > 1e-4
 
 
-def _trees(order):
-    """Rooted trees with so many nodes: each the sorted tuple of its root's subtrees."""
-    if order == 1:
-        return {()}
-
-    def forests(nodes, most):
-        if nodes == 0:
-            yield ()
-        for first in range(1, min(nodes, most) + 1):
-            for tree in _trees(first):
-                for rest in forests(nodes - first, first):
-                    yield tuple(sorted((tree, *rest)))
-
-    return set(forests(order - 1, order - 1))
-
-
 def _weight(tree):
     """The elementary weights of the stages, the tree's number of nodes and its density (Hairer, Norsett, Wanner I, II.2)."""
     stages, nodes, density = np.ones(7), 1, 1
@@ -83,9 +68,9 @@ def test_order_conditions_of_every_tree():
     ones = [tuple(jnp.asarray(float(i == j)) for j in range(7)) for i in range(7)]
     nothing = (jnp.asarray(0.0),) * 7
     dense = np.array([tsit5_dense(jnp.asarray(t), jnp.asarray(1.0), nothing, ones) for t in theta])
-    assert [len(_trees(order)) for order in range(1, 6)] == [1, 1, 2, 4, 9]
+    assert [len(rooted_trees(order)) for order in range(1, 6)] == [1, 1, 2, 4, 9]
     for order in range(1, 6):
-        for tree in _trees(order):
+        for tree in rooted_trees(order):
             stages, nodes, density = _weight(tree)
             assert nodes == order
             assert b @ stages == pytest.approx(1 / density, abs=2e-14)

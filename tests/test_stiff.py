@@ -12,6 +12,7 @@ from systems import (
     Burst,
     Decay,
     Filter,
+    Gated,
     Oral,
     Oscillator,
     Tide,
@@ -196,23 +197,6 @@ def test_start_and_times_of_a_driven_system():
 
     p = jnp.array([0.7, 1.3, 0.4, 2.9])
     np.testing.assert_allclose(jax.grad(solved)(p), jax.grad(lambda p: tide(p[3], p[0], p[1], p[2]))(p), rtol=1e-7)
-
-
-class Gated(Organ):
-    """``x' = gate dose - k x``: how much of a dose arrives hangs on another input."""
-
-    k: Scalar = param(0.5, "1/h", "elimination rate")
-    time = "h"
-
-    class State(Vars):
-        x: Scalar = state(0.0, "mg", "amount in the body")
-
-    class In(Vars):
-        dose: Scalar = port("mg/h", "what is swallowed", kind="flow")
-        gate: Scalar = port("1", "share that is taken up")
-
-    def rates(self, t, x, u):
-        return self.State(x=u.gate * u.dose - self.k * x.x)
 
 
 def test_a_bolus_whose_effect_hangs_on_another_input():

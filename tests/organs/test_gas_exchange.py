@@ -5,6 +5,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 import pytest
+from albanese_equations import FLOW, MCO2, MO2, VOLUME, spencer
 from scipy.integrate import solve_ivp
 from scipy.optimize import fsolve
 
@@ -20,20 +21,7 @@ from vht.solve import Schedule, Signal
 STIFF = vht.Rodas5P(rtol=1e-8, atol=1e-10)
 BOOK = "West, Respiratory Physiology, 9th ed., 2012"
 TISSUES = "hbmse"
-# Albanese et al. 2016, Tables 1 and 5: tissue volumes, mL; consumption and production, mL/min; resistances, mmHg s/mL
-VOLUME = np.array([284.0, 1300.0, 31200.0, 2673.0, 262.0])
-MO2 = np.array([24.0, 47.502, 51.6, 108.419, 14.683])
-MCO2 = np.array([20.16, 39.961, 43.344, 91.072, 12.337])
-FLOW = 1.0 / np.array([19.71, 6.57, 4.48, 3.307, 3.52])
 K = 1.2103
-
-
-def spencer(PO2, PCO2):
-    """Contents, mL/mL (Spencer et al. 1979; Albanese et al. 2016, A46 to A49 and Table 4)."""
-    XO2 = PO2 * (1 + 0.008275 * PCO2) / (14.99 * (1 + 0.03198 * PCO2))
-    XCO2 = PCO2 * (1 + 0.03255 * PO2) / (194.4 * (1 + 0.05591 * PO2))
-    pO2, pCO2 = XO2 ** (1 / 0.3836), XCO2 ** (1 / 1.819)
-    return 9.0 * pO2 / (1 + pO2) * 22.4e-3, 86.11 * pCO2 / (1 + pCO2) * 22.4e-3
 
 
 def held(**values):
