@@ -25,6 +25,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_programs_of_other_files():
+    """What JAX compiled for one file no other needs: kept to the end it takes half of the memory."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def unchecked_annotations():
     """For what a user without a checker sees who passes a wrong type."""
