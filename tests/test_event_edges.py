@@ -183,6 +183,27 @@ def test_a_first_step_is_one_that_the_clock_can_tell(method):
     np.testing.assert_allclose(found.values["x"], [[0.5, 1.0]], rtol=1e-12)
 
 
+class Bent(Organ):
+    """Goes half as fast behind its threshold."""
+
+    a: Scalar = param(1e3, "m/s", "speed before it")
+
+    class State(Vars):
+        x: Scalar = state(-2.5e-17, "m", "place")
+
+    def rates(self, t, x, u):
+        return self.State(x=jnp.where(x.x < 0.0, self.a, 0.5 * self.a))
+
+
+@both_methods
+@pytest.mark.parametrize("place", [-1e-22, -2.5e-17, -1e-13])
+def test_a_twin_may_start_just_before_a_jump_of_its_rates(method, place):
+    # at this time the clock ticks every 1e-10 s
+    found = simulate(Bent(), np.array([1e6 + 1.0]), start=1e6, initial={"x": place}, method=method)
+    assert found.ok.all()
+    np.testing.assert_allclose(found.values["x"], [[500.0]], rtol=1e-6)
+
+
 def test_events_that_are_no_numbers_end_the_twin():
     class Root(Ball):
         def crossings(self, t, x, u):

@@ -17,7 +17,7 @@ def least_step(t: Scalar, stop: Scalar) -> Scalar:
 
 
 def larger(a: Scalar, b: Scalar) -> Scalar:
-    """The larger of two times. Where neither is NaN: the maximum that regards NaN is four times as long on a GPU."""
+    """The larger of two times, the first where that is NaN: the maximum that regards both is four times as long on a GPU."""
     return jnp.where(a < b, b, a)
 
 

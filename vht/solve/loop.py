@@ -210,7 +210,7 @@ class _Solve:
         return c, _Trial(tried, stop, h, memo, switches, levels, leaps, torn)
 
     def first_step(self, c: Progress, memo: Any, stop: Scalar) -> Scalar:
-        """A step to try where nothing is known of its error; one that the clock can tell from none."""
+        """A step to try where nothing is known of its error; one that the clock can tell from none. NaN stays NaN."""
         return larger(self.method.first_step(c.t, c.point, memo, c.inputs, stop, c.h), least_step(c.t, stop))
 
     def stride(self, c: Progress, memo: Any, stop: Scalar) -> tuple[Progress, Any]:
@@ -260,12 +260,12 @@ class _Solve:
             # the estimate holds for smooth rates
             square = jnp.where(across, square * self.method.underestimate**2, square)
             # nearer than the clock ticks no kink can be found: the least step that crosses it is as good as it gets; but
-            # not twice on end (which leaves a logarithm of 0), or a twin that only chatters would spend all its steps
+            # not twice on end (which leaves a logarithm of 0, as there is at the start), or a twin that only chatters would
+            # spend all its steps
             short = span.taken <= 1.5 * floor
-            located = across & (square < jnp.inf) & (c.log_error < 0.0)
+            located = across & (square < jnp.inf) & ((c.log_error < 0.0) | (c.t == self.twin.start))
             if any(self.system.algebraic):
                 short = trial.leaps
-                located = located | (across & (c.t == self.twin.start))
         finite = (square < jnp.inf) & step.regular
         accepted = step.regular & ((square <= 1.0) | (located & short))
         factor, log_error = controller.propose(

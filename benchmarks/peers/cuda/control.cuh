@@ -63,6 +63,11 @@ __device__ C first_step(const Problem &p, C t, C span, const T *x, const T *k, T
   return C(guess);
 }
 
+// The least step that is tried at a time on the way to a stop.
+template <class C> __device__ __forceinline__ C least_step(C t, C stop) {
+  return C(control::floor_ulps) * Epsilon<C>::value * larger(t, C(control::floor_share) * stop);
+}
+
 template <class Problem> struct Arguments {
   Settings settings;
   long trajectories;
@@ -106,6 +111,7 @@ template <class Problem> __global__ void __launch_bounds__(256) adaptive(Argumen
       C guess = method.first_step(p, t, stop - t, x, tolerance);
       h = h > C(0) ? smaller(h, guess) : guess;
     }
+    if (h < least_step(t, stop)) h = least_step(t, stop);  // NaN stays
     while (t < stop && status == control::ok) {
       // two equal steps rather than a long and a very short one
       C left = stop - t;
@@ -114,11 +120,11 @@ template <class Problem> __global__ void __launch_bounds__(256) adaptive(Argumen
       bool across = false, located = false, least = false;
       T square = method.attempt(p, t, taken, end, x, y, tolerance, across);
       tried++;
-      C floor = C(control::floor_ulps) * Epsilon<C>::value * larger(t, C(control::floor_share) * stop);
+      C floor = least_step(t, stop);
       if (Problem::kinks) {
         if (across) square *= Problem::Method::underestimate * Problem::Method::underestimate;
         least = taken <= C(1.5) * floor;
-        located = across && square < infinity<T>() && log_error < 0.0f;
+        located = across && square < infinity<T>() && (log_error < 0.0f || t == C(0));
       }
       bool finite = square < infinity<T>(), accepted = square <= T(1) || (located && least);
       T bounded = square > T(control::least) ? (square < T(control::most) ? square : T(control::most)) : T(control::least);
